@@ -1,0 +1,176 @@
+"""What every verb stands on: reading a head and its records as one, changing a head by compare-and-set, walking paths."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from turnlog import tree
+from turnlog.backends.port import Backend, SharedRuns
+from turnlog.errors import ClosedStoreError, ConflictError, CorruptSessionError, MessageIndexError, SessionNotFoundError
+from turnlog.heads import Head, Path, PathRef, Position, Stretch
+from turnlog.messages import Record, check_session_id, new_token
+
+ATTEMPTS = 1_000
+"""Lost compare-and-sets after which a verb gives up; each loss means that somebody else's change went through."""
+
+
+class Core:
+    """A store over ``backend``. ``max_messages`` keeps that many messages a session (None: all); whole turns go, oldest first."""
+
+    def __init__(self, backend: Backend, max_messages: int | None = None, *, hop: bool = True) -> None:
+        if max_messages is not None:
+            check_size(max_messages, "max_messages")
+        self.backend = backend
+        self.max_messages = max_messages
+        self._shared: SharedRuns | None = backend if isinstance(backend, SharedRuns) and not backend.copies else None
+        self._closed = False
+        self._direct: Core | None = None
+        if hop and backend.blocking:
+            self._direct = copy.copy(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return (self._direct or self)._closed
+
+    # Heads ------------------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedStoreError("the store is closed: open a new one")
+
+    async def _head(self, session_id: str) -> Head | None:
+        self._check_open()
+        return await self.backend.get_head(check_session_id(session_id))
+
+    async def _existing(self, session_id: str) -> Head:
+        head = await self._head(session_id)
+        if head is None:
+            raise SessionNotFoundError(f"there is no session {session_id!r}: create it or add a message first", session_id=session_id)
+        return head
+
+    async def _change(self, session_id: str, edit: Callable[[Head], Awaitable[Head]], *, create: bool = False) -> tuple[Head, Head]:
+        """Compare-and-set the head to ``edit(head)``; gives the head before and after. The same head back means: nothing to do."""
+        for _ in range(ATTEMPTS):
+            async with self.backend.together(session_id):
+                head = await (self._head(session_id) if create else self._existing(session_id))
+                before = head or new_head(session_id)
+                after = await edit(before)
+                if after is before and head is not None:
+                    return before, after
+                if after.run == before.run:
+                    after = replace(after, counter=before.counter + 1, updated_at=time.time())
+                if await self.backend.put_head(after, expect=head.revision if head else None):
+                    return before, after
+        raise ConflictError(f"session {session_id!r} changes too fast: {ATTEMPTS} attempts lost, try again", session_id=session_id)
+
+    # Positions --------------------------------------------------------------------------------------------------------
+
+    async def _spans(self, head: Head, start: int, stop: int) -> list[Stretch]:
+        """Where messages ``start`` to ``stop`` (absolute) lie."""
+        if not tree.needs_older(head, start):
+            return tree.read_spans(head, start, stop)
+        return tree.read_spans(head, start, stop, await self._older(head.session_id, head.path, start, stop))
+
+    async def _older(self, session_id: str, ref: PathRef | None, start: int = 0, stop: int | None = None) -> list[Stretch]:
+        """The stretches of a path. Pages without a message from ``start`` to ``stop`` stay unread: one blind stretch each."""
+        if ref is None:
+            return []
+        path = (await self._paths(session_id, [ref]))[ref]
+        at = 0
+        wanted = []
+        for ref, count in path.pages:
+            if start < at + count and (stop is None or stop > at):
+                wanted.append(ref)
+            at += count
+        pages = await self._paths(session_id, wanted) if wanted else {}
+        older: list[Stretch] = []
+        for ref, count in path.pages:
+            older.extend(pages[ref].stretches if ref in pages else [Stretch("", 0, count)])
+        return [*older, *path.stretches]
+
+    async def _flat(self, session_id: str, to: Position) -> list[Stretch]:
+        """All stretches of a position."""
+        return [*await self._older(session_id, to.path), *to.past]
+
+    async def _common(self, session_id: str, one: Position, other: Position) -> int:
+        """Messages two positions share from the start (absolute)."""
+        if one.path == other.path and one.path is not None:
+            return one.count - tree.length(one.past) + tree.shares_beginning(one.past, other.past)
+        return tree.shares_beginning(await self._flat(session_id, one), await self._flat(session_id, other))
+
+    async def _paths(self, session_id: str, refs: Sequence[PathRef]) -> dict[PathRef, Path]:
+        found = {}
+        for run in {ref.run for ref in refs}:
+            rows = await self.backend.get_rows(session_id, run, "path", [ref.key for ref in refs if ref.run == run])
+            found.update({PathRef(run, key): tree.decode_path(json.loads(body), run) for key, body in rows.items()})
+        if len(found) < len(set(refs)):
+            raise CorruptSessionError(f"session {session_id!r} misses a path row", session_id=session_id)
+        return found
+
+    async def _position(self, head: Head, count: int) -> Position:
+        """The first ``count`` messages (absolute), closed."""
+        older = await self._older(head.session_id, head.path) if head.path is not None and count < tree.older_count(head) else ()
+        return tree.position(head, count, older)
+
+    async def _short(self, owner: Head, to: Position) -> Position:
+        """``to`` with few enough stretches for a head; what is too much moves to path rows of ``owner``."""
+        if self.backend.copies or len(to.past) < tree.MAX_PAST:
+            return to
+        path = (await self._paths(owner.session_id, [to.path]))[to.path] if to.path else Path()
+        short, rows = tree.spilled(to, path, owner.run, (new_token(), new_token()))
+        for key, row in rows:
+            await self.backend.put_row(owner.session_id, owner.run, "path", key, json.dumps(tree.encode_path(row, owner.run)))
+        return short
+
+    # Records ----------------------------------------------------------------------------------------------------------
+
+    async def _read(self, session_id: str, choose: Callable[[int], tuple[int, int]]) -> tuple[Head, list[Record]] | None:
+        """A head with records ``choose(count)`` of its kept history, of one moment; None where there is no session."""
+        misses = 0
+        revision = ""
+        while True:
+            head = await self._head(session_id)
+            if head is None:
+                return None
+            start, stop = choose(head.count)
+            if start >= stop:
+                return head, []
+            spans = await self._spans(head, start + head.shed, stop + head.shed)
+            records = await self.backend.read(session_id, spans)
+            if len(records) == stop - start:
+                return head, records
+            # Cleared, deleted or cut between the two reads: look again. The same head twice is damage, not a race.
+            misses = misses + 1 if head.revision == revision else 0
+            revision = head.revision
+            if misses > 2:
+                raise CorruptSessionError(
+                    f"session {session_id!r} misses {stop - start - len(records)} of the messages {start} to {stop}", session_id=session_id
+                )
+
+    async def _read_all(self, session_id: str) -> tuple[Head, list[Record]] | None:
+        return await self._read(session_id, lambda count: (0, count))
+
+
+def check_size(value: object, name: str) -> int:
+    """``value`` as a number of messages or sessions, 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise MessageIndexError(f"{name} must be an int of 1 or more, not {value!r:.80}", index=value, count=0)
+    return value
+
+
+def new_head(session_id: str, **values: Any) -> Head:
+    """The head of a session that comes to be now, with a run of its own."""
+    now = time.time()
+    return Head(**{"session_id": session_id, "run": new_token(), "born": new_token(), "created_at": now, "updated_at": now, **values})
+
+
+def with_fields(head: Head, **fields: Any) -> Head:
+    """The head with some fields set; None removes one. The same head where nothing changes."""
+    merged = {name: value for name, value in {**head.fields, **fields}.items() if value is not None}
+    return head if merged == head.fields else replace(head, fields=merged)

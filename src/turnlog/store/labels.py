@@ -1,0 +1,122 @@
+"""Verbs that change what is known about a session rather than its messages: title, agent, user, metadata, sharing, runtime state."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from turnlog.heads import Head
+from turnlog.messages import json_copy
+from turnlog.store.core import Core, with_fields
+from turnlog.store.drive import verb
+from turnlog.store.values import DOCUMENT_FIELDS
+
+
+class Labels(Core):
+    """Changes a session's fields; a session that is not there comes to be."""
+
+    @verb
+    async def set_agent_info(self, session_id: str, agent_name: str | None = None, user_id: str | None = None) -> bool:
+        """Note the agent and the user of the session; None leaves what was there."""
+        return await self._label(session_id, **{k: v for k, v in (("agent_name", agent_name), ("user_id", user_id)) if v})
+
+    @verb
+    async def set_gateway_info(self, session_id: str, gateway_session_id: str | None = None, agent_id: str | None = None) -> bool:
+        """Note the gateway's session and agent ids; None leaves what was there."""
+        pairs = (("gateway_session_id", gateway_session_id), ("agent_id", agent_id))
+        return await self._label(session_id, **{k: v for k, v in pairs if v})
+
+    @verb
+    async def update_session_metadata(self, /, session_id: str, **fields: Any) -> bool:
+        """Merge ``fields`` into the session's metadata; a value of None is left out. Values must be JSON.
+
+        ``agent_name``, ``user_id`` and ``agent_id`` are also noted as the session's own.
+        """
+        values = json_copy({name: value for name, value in fields.items() if value is not None}, "metadata")
+        owned = {name: value for name, value in values.items() if name in DOCUMENT_FIELDS}
+
+        async def edit(head: Head) -> Head:
+            return with_fields(head, **owned, metadata={**(head.fields.get("metadata") or {}), **values})
+
+        await self._change(session_id, edit, create=True)
+        return True
+
+    @verb
+    async def rename_session(self, session_id: str, title: str) -> bool:
+        """``set_title`` under its other name."""
+        return await self._label(session_id, title=title)
+
+    @verb
+    async def set_title(self, session_id: str, title: str) -> bool:
+        """Give the session a title."""
+        return await self._label(session_id, title=title)
+
+    @verb
+    async def share_session(self, session_id: str) -> bool:
+        """Mark the session as shared."""
+        return await self._label(session_id, is_shared=True)
+
+    @verb
+    async def unshare_session(self, session_id: str) -> bool:
+        """Remove the mark of ``share_session``."""
+        return await self._label(session_id, is_shared=None)
+
+    @verb
+    async def set_runtime_state(
+        self, session_id: str, runtime_id: str, turn_id: str, state: dict[str, Any], mirror_enabled: bool = True
+    ) -> bool:
+        """Keep a small state of a runtime for one turn. ``mirror_enabled=False``: nothing is kept."""
+        if not mirror_enabled:
+            return True
+        kept = json_copy({turn_id: state}, "state")
+
+        async def edit(head: Head) -> Head:
+            states = head.fields.get("runtime_state") or {}
+            return with_fields(head, runtime_state={**states, runtime_id: {**states.get(runtime_id, {}), **kept}})
+
+        await self._change(session_id, edit, create=True)
+        return True
+
+    @verb
+    async def clear_runtime_state(self, session_id: str, runtime_id: str | None = None) -> bool:
+        """Drop the states of one runtime, or of all."""
+        if await self._head(session_id) is None:
+            return True
+
+        async def edit(head: Head) -> Head:
+            states = {} if runtime_id is None else dict(head.fields.get("runtime_state") or {})
+            states.pop(runtime_id, None)
+            return with_fields(head, runtime_state=states or None)
+
+        await self._change(session_id, edit, create=True)
+        return True
+
+    @verb
+    async def append_compaction_checkpoint(
+        self,
+        session_id: str,
+        summary: str,
+        *,
+        role: str = "system",
+        tokens_before: int = 0,
+        tokens_after: int = 0,
+        metadata: dict[str, Any] | None = None,
+    ) -> bool:
+        """Note a summary of all messages so far; ``get_working_history`` gives it in their place. The messages stay."""
+        figures = {"tokens_before": tokens_before, "tokens_after": tokens_after, "timestamp": time.time()}
+        checkpoint = json_copy({"summary": summary, "role": role, **figures, "metadata": metadata or {}}, "checkpoint")
+
+        async def edit(head: Head) -> Head:
+            return with_fields(head, last_compaction={**checkpoint, "message_index": head.count})
+
+        await self._change(session_id, edit, create=True)
+        return True
+
+    async def _label(self, session_id: str, **fields: Any) -> bool:
+        values = json_copy(fields, "the value")
+
+        async def edit(head: Head) -> Head:
+            return with_fields(head, **values)
+
+        await self._change(session_id, edit, create=True)
+        return True

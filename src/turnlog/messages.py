@@ -20,7 +20,10 @@ MAX_SESSION_ID_LENGTH = 1024
 MAX_DEPTH = 500
 
 ENVELOPE_KEYS = ("id", "metadata", "timestamp")
-"""Keys of a message dict that belong to the store, not to what the model is sent."""
+"""Keys of a message dict that belong to the store, not to what the model is sent.
+
+An object without a role, such as an item of the responses API, has an id of its own: it is kept whole and has no envelope.
+"""
 
 
 class Record(NamedTuple):
@@ -81,6 +84,8 @@ class SessionMessage:
     def from_dict(cls, data: Mapping[str, Any]) -> SessionMessage:
         """Read the dict form that ``to_dict`` gives; unknown keys are kept as part of the message."""
         record = {key: value for key, value in data.items() if key not in ENVELOPE_KEYS}
+        if "role" not in record and isinstance(record.get("record"), Mapping):
+            record = dict(record["record"])
         return cls(
             role=record.get("role"),
             content=record.get("content"),
@@ -93,8 +98,10 @@ class SessionMessage:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The message with its envelope: every key of ``record``, and ``timestamp``, ``metadata``, ``id``."""
-        return {**self.record, "timestamp": self.timestamp, "metadata": self.metadata, "id": self.id}
+        """The message with its envelope: the keys of ``record`` (under "record" where they would clash), ``timestamp``, ``metadata``, ``id``."""
+        flat = "role" in self.record and not any(key in self.record for key in ENVELOPE_KEYS)
+        message = self.record if flat else {"record": self.record}
+        return {**message, "timestamp": self.timestamp, "metadata": self.metadata, "id": self.id}
 
     def to_llm_message(self) -> dict[str, Any]:
         """The message as a model API takes it: no id, no times, no metadata."""
@@ -152,13 +159,15 @@ def encode_text(role: str, content: str) -> Record:
 def encode_message(message: Mapping[str, Any] | SessionMessage) -> Record:
     """The record of a message dict or value; raises InvalidMessageError before anything is written.
 
-    In a dict, ``id`` (str), ``metadata`` (dict) and ``timestamp`` (seconds) are the envelope; every other key is the message.
+    In a dict with a role, ``id`` (str), ``metadata`` (dict) and ``timestamp`` (seconds) are the envelope and every other key is the
+    message. A dict without a role is the message whole.
     """
     if isinstance(message, SessionMessage):
         record, identity, stamp, metadata = message.record, message.id, message.timestamp, message.metadata
     elif isinstance(message, Mapping):
-        record = {key: value for key, value in message.items() if key not in ENVELOPE_KEYS}
-        identity, stamp, metadata = message.get("id"), message.get("timestamp"), message.get("metadata")
+        enveloped = "role" in message
+        record = {key: value for key, value in message.items() if not enveloped or key not in ENVELOPE_KEYS}
+        identity, stamp, metadata = (message.get(key) if enveloped else None for key in ("id", "timestamp", "metadata"))
     else:
         raise InvalidMessageError(f"a message must be a dict or a SessionMessage, not {type(message).__name__}")
     if not record:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from json.encoder import encode_basestring as _quote
 from typing import Any, NamedTuple
 
-from turnlog.errors import InvalidMessageError, InvalidSessionIdError, MessageTooLargeError
+from turnlog.errors import CorruptSessionError, InvalidMessageError, InvalidSessionIdError, MessageTooLargeError
 
 MAX_MESSAGE_BYTES = 12 * 1024 * 1024
 MAX_SESSION_ID_LENGTH = 1024
@@ -68,12 +68,12 @@ class SessionMessage:
     @classmethod
     def from_record(cls, stored: Record) -> SessionMessage:
         """The value for a stored record; every call returns fresh objects that the caller may change."""
-        record = json.loads(stored.body)
+        record = decode_body(stored)
         return cls(
             role=record.get("role"),
             content=record.get("content"),
             timestamp=stored.time,
-            metadata=json.loads(stored.meta) if stored.meta else {},
+            metadata=_decode(stored.meta, stored.id) if stored.meta else {},
             tool_calls=record.get("tool_calls"),
             tool_call_id=record.get("tool_call_id"),
             id=stored.id,
@@ -98,7 +98,7 @@ class SessionMessage:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The message with its envelope: the keys of ``record`` (under "record" where they would clash), ``timestamp``, ``metadata``, ``id``."""
+        """The message with its envelope: the keys of ``record`` (under "record" where they clash), ``timestamp``, ``metadata``, ``id``."""
         flat = "role" in self.record and not any(key in self.record for key in ENVELOPE_KEYS)
         message = self.record if flat else {"record": self.record}
         return {**message, "timestamp": self.timestamp, "metadata": self.metadata, "id": self.id}
@@ -162,12 +162,15 @@ def encode_message(message: Mapping[str, Any] | SessionMessage) -> Record:
     In a dict with a role, ``id`` (str), ``metadata`` (dict) and ``timestamp`` (seconds) are the envelope and every other key is the
     message. A dict without a role is the message whole.
     """
+    identity: object
+    stamp: object
+    metadata: object
     if isinstance(message, SessionMessage):
         record, identity, stamp, metadata = message.record, message.id, message.timestamp, message.metadata
     elif isinstance(message, Mapping):
-        enveloped = "role" in message
-        record = {key: value for key, value in message.items() if not enveloped or key not in ENVELOPE_KEYS}
-        identity, stamp, metadata = (message.get(key) if enveloped else None for key in ("id", "timestamp", "metadata"))
+        enveloped = message if "role" in message else {}
+        record = {key: value for key, value in message.items() if key not in ENVELOPE_KEYS or not enveloped}
+        identity, stamp, metadata = enveloped.get("id"), enveloped.get("timestamp"), enveloped.get("metadata")
     else:
         raise InvalidMessageError(f"a message must be a dict or a SessionMessage, not {type(message).__name__}")
     if not record:
@@ -179,9 +182,8 @@ def encode_message(message: Mapping[str, Any] | SessionMessage) -> Record:
 
 
 def decode_body(stored: Record) -> dict[str, Any]:
-    """The message of a record, as a fresh dict."""
-    value: dict[str, Any] = json.loads(stored.body)
-    return value
+    """The message of a record, as a fresh dict. Raises CorruptSessionError."""
+    return _decode(stored.body, stored.id)
 
 
 def encode_json(value: Any, what: str) -> str:
@@ -278,6 +280,22 @@ def _refusal(value: Any, what: str) -> str | None:
 
 
 def decode_all(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """The messages of many records, in order."""
-    # One parse for the lot costs half of one parse each.
-    return list(json.loads(f"[{','.join([stored.body for stored in records])}]"))
+    """The messages of many records, in order. Raises CorruptSessionError."""
+    stored = list(records)
+    try:
+        # One parse for the lot costs half of one parse each.
+        messages: list[dict[str, Any]] = json.loads(f"[{','.join([record.body for record in stored])}]")
+    except ValueError:
+        messages = [decode_body(record) for record in stored]
+    return messages
+
+
+def _decode(text: str, identity: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        # Not chained: the parser's error carries the text, which is nobody's business but the user's.
+        raise CorruptSessionError(f"what is stored as message {identity!r} is no JSON object")
+    return value

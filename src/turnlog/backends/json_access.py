@@ -1,0 +1,394 @@
+"""Which session files are open, and access to one at a time: finding the file, its lock, and what was last seen of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
+
+from turnlog.backends.file_lock import FileLock
+from turnlog.backends.file_names import SUFFIX, file_names, is_plain, praison_name
+from turnlog.backends.json_foreign import read_foreign
+from turnlog.backends.json_front import Front, parse_front
+from turnlog.backends.json_rewrite import SIDE, WholeFile, file_stamp
+from turnlog.backends.json_session import SessionFile, TornError, open_regular, read_first_line
+from turnlog.backends.json_side import Side, parse_side, with_changes
+from turnlog.errors import ClosedStoreError, CorruptSessionError, SessionError, StorageError
+from turnlog.messages import Record
+
+OPEN_FILES = 64
+"""Sessions kept open; each holds two file descriptors."""
+
+View = SessionFile | WholeFile
+
+
+class Slot:
+    """One session that this process uses: its lock and its file. All but ``mutex`` is read and changed under ``mutex``."""
+
+    __slots__ = ("depth", "gone", "lock", "mutex", "path", "session_id", "used", "view")
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.mutex = threading.RLock()
+        self.path = ""
+        self.lock: FileLock | None = None
+        self.view: View | None = None
+        self.depth = 0
+        """How many scopes of this thread hold the lock exclusively."""
+        self.used = 0
+        self.gone = False
+
+    def forget_view(self) -> None:
+        """What was seen of the file counts no more; the next use reads it again."""
+        view, self.view = self.view, None
+        if view is not None:
+            view.close()
+
+    def close(self) -> None:
+        """Close lock and file."""
+        self.forget_view()
+        lock, self.lock = self.lock, None
+        if lock is not None:
+            lock.close()
+        self.path = ""
+
+
+class OpenSessions:
+    """The sessions of a directory that are open in this process."""
+
+    def __init__(self, root: str, lock_timeout: float, *, sync: bool) -> None:
+        self.root, self.lock_timeout, self.sync = root, lock_timeout, sync
+        self.slots: dict[str, Slot] = {}
+        self.closed = False
+        self._guard = threading.Lock()
+        self._uses = 0
+        _everywhere.add(self)
+
+    def append_quickly(self, session_id: str, records: Sequence[Record], now: float) -> SessionFile | None:
+        """Append to a file that is open and unchanged; None where more must be looked at first, and nothing was written."""
+        slot = self.slots.get(session_id)
+        if slot is None:
+            return None
+        with slot.mutex:
+            view, lock = slot.view, slot.lock
+            if slot.depth or lock is None or type(view) is not SessionFile or view.ids is None:
+                return None
+            for record in records:
+                if record.id in view.ids:
+                    return None
+            self._uses = slot.used = self._uses + 1
+            try:
+                flock(lock.fd, LOCK_EX | LOCK_NB)
+                if not view.is_current() or not os.fstat(lock.fd).st_nlink:
+                    return None
+                view.append(records, now)
+                return view
+            except (BlockingIOError, FileNotFoundError):
+                return None
+            except BaseException as error:
+                slot.forget_view()
+                if isinstance(error, OSError) and not isinstance(error, SessionError):
+                    raise storage_error(error, slot.path) from error
+                raise
+            finally:
+                flock(lock.fd, LOCK_UN)
+
+    @contextmanager
+    def opened(self, session_id: str, *, shared: bool = False, create: bool = False) -> Iterator[Slot | None]:
+        """The session under its lock; None where there is none. ``create``: a slot without a view instead, ready to be written."""
+        slot = self.hold(session_id, shared=shared, create=create)
+        if slot is None:
+            yield None
+            return
+        try:
+            yield slot
+        except SessionError:
+            raise
+        except OSError as error:
+            slot.forget_view()
+            raise storage_error(error, slot.path) from error
+        except BaseException:
+            slot.forget_view()
+            raise
+        finally:
+            self.release(slot)
+
+    def hold(self, session_id: str, *, shared: bool = False, create: bool = False) -> Slot | None:
+        """Take the session's lock for this thread; ``release`` gives it back. None: no such session, and nothing is held."""
+        while True:
+            slot = self._slot(session_id)
+            slot.mutex.acquire()
+            if slot.gone:
+                slot.mutex.release()
+                continue
+            try:
+                found = self._enter(slot, shared=shared, create=create)
+            except BaseException as error:
+                if slot.depth == 0:
+                    slot.close()
+                slot.mutex.release()
+                if isinstance(error, OSError) and not isinstance(error, SessionError):
+                    raise storage_error(error, slot.path or self.root) from error
+                raise
+            if found:
+                if not shared or slot.depth:
+                    slot.depth += 1
+                return slot
+            if slot.depth == 0:
+                slot.close()
+            slot.mutex.release()
+            return None
+
+    def release(self, slot: Slot) -> None:
+        """End what ``hold`` began."""
+        if slot.depth:
+            slot.depth -= 1
+        if slot.depth == 0:
+            if slot.lock is not None:
+                slot.lock.release()
+            if type(slot.view) is WholeFile and slot.view.stamp[1] > 1024 * 1024:
+                slot.forget_view()
+        slot.mutex.release()
+
+    def close(self) -> None:
+        """Close everything. Idempotent."""
+        self.closed = True
+        with self._guard:
+            slots = list(self.slots.values())
+            self.slots.clear()
+        for slot in slots:
+            with slot.mutex:
+                slot.gone = True
+                slot.close()
+
+    # Finding the session ----------------------------------------------------------------------------------------------
+
+    def _slot(self, session_id: str) -> Slot:
+        if self.closed:
+            raise ClosedStoreError("the store is closed: open a new one")
+        self._uses += 1
+        slot = self.slots.get(session_id)
+        if slot is None:
+            with self._guard:
+                slot = self.slots.setdefault(session_id, Slot(session_id))
+                if len(self.slots) > OPEN_FILES:
+                    self._close_oldest(slot)
+        slot.used = self._uses
+        return slot
+
+    def _close_oldest(self, wanted: Slot) -> None:
+        for slot in sorted(self.slots.values(), key=lambda slot: slot.used):
+            if slot is not wanted and slot.depth == 0 and slot.mutex.acquire(blocking=False):
+                try:
+                    if slot.depth == 0:
+                        slot.gone = True
+                        slot.close()
+                        del self.slots[slot.session_id]
+                        return
+                finally:
+                    slot.mutex.release()
+
+    def _enter(self, slot: Slot, *, shared: bool, create: bool) -> bool:
+        """Lock the session's file and see that the view is of now. False: no such session, and its lock is not held."""
+        if slot.depth:
+            if slot.view is None and slot.path:
+                self._look(slot, exclusive=True)
+            return slot.view is not None or create
+        while True:
+            if not slot.path and not self._find(slot, create=create):
+                return False
+            lock = slot.lock or FileLock(slot.path + ".lock", self.lock_timeout)
+            slot.lock = lock
+            lock.acquire(shared=shared)
+            try:
+                self._look(slot, exclusive=not shared)
+            except TornError:
+                lock.release()
+                lock.acquire()
+                self._look(slot, exclusive=True)
+            if slot.view is not None:
+                return True
+            if create and not os.path.lexists(slot.path):
+                return True
+            slot.close()
+
+    def _find(self, slot: Slot, *, create: bool) -> bool:
+        """Choose the session's path among its names. False: there is no such session and none is to be made."""
+        names = file_names(slot.session_id)
+        free = ""
+        for name in names:
+            path = os.path.join(self.root, name)
+            try:
+                exists = os.path.lexists(path)
+            except ValueError:
+                continue
+            if exists and self._is_of(path, slot.session_id):
+                slot.path = path
+                return True
+            if not exists and not free and (name == names[0] or is_plain(slot.session_id)):
+                free = path
+        if create:
+            if not free:
+                raise CorruptSessionError(
+                    f"{os.path.join(self.root, names[0])} holds another session: move the file away",
+                    path=os.path.join(self.root, names[0]),
+                )
+            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            slot.path = free
+        return create
+
+    def _is_of(self, path: str, session_id: str) -> bool:
+        """Whether the existing file holds this session; its content is looked at under its lock."""
+        try:
+            lock = FileLock(path + ".lock", self.lock_timeout)
+        except OSError:
+            if os.path.lexists(path):
+                raise
+            return False
+        try:
+            lock.acquire()
+            try:
+                view = load_view(path, sync=self.sync, exclusive=True)
+            except FileNotFoundError:
+                return False
+            if view is None:
+                raise CorruptSessionError(f"{path} holds no session: move the file away", path=path)
+            view.close()
+            found = view.head.session_id
+        finally:
+            lock.close()
+        if found == session_id:
+            return True
+        if os.path.basename(path) == praison_name(found) + SUFFIX:
+            return False
+        raise CorruptSessionError(f"{path} holds another session than its name says: move the file away", path=path)
+
+    def _look(self, slot: Slot, *, exclusive: bool) -> None:
+        """See that ``slot.view`` is of now; None where the file is gone. Needs the lock. Raises TornError unless ``exclusive``."""
+        view = slot.view
+        if view is not None:
+            try:
+                if view.is_current():
+                    return
+                if type(view) is SessionFile and os.stat(slot.path).st_ino == view.identity:
+                    side = load_side(slot.path, view.head.born, view.edition)
+                    if (side.changes if side else 0) == view.changes:
+                        view.catch_up()
+                        return
+            except (FileNotFoundError, TornError):
+                pass
+            slot.forget_view()
+        try:
+            view = load_view(slot.path, sync=self.sync, exclusive=exclusive)
+        except FileNotFoundError:
+            return
+        if view is None or view.head.session_id != slot.session_id:
+            if view is not None:
+                view.close()
+            slot.path = ""
+            return
+        slot.view = view
+
+
+def load_view(path: str, *, sync: bool, exclusive: bool) -> View | None:
+    """Read a session file; None where it holds no session. Needs its lock; a torn end is repaired, or TornError without ``exclusive``.
+
+    Raises FileNotFoundError, CorruptSessionError, FormatVersionError.
+    """
+    fd = open_regular(path)
+    keep = False
+    try:
+        line = read_first_line(fd)
+        front = _parsed(path, line) if line is not None else None
+        if front is not None and line is not None:
+            view = SessionFile(path, fd, front, len(line), sync=sync)
+            side = load_side(path, front.head.born, front.edition)
+            try:
+                view.load_end(side)
+            except TornError:
+                if not exclusive:
+                    raise
+                view.repair(side)
+            keep = True
+            return view
+        return _whole_file(path, fd)
+    finally:
+        if not keep:
+            os.close(fd)
+
+
+def load_side(path: str, born: str, edition: int) -> Side | None:
+    """The side file, if there is one of this edition of the document."""
+    try:
+        with open(open_regular(path + SIDE, os.O_RDONLY), "rb") as file:
+            side = parse_side(file.read().decode())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise CorruptSessionError(f"{path + SIDE} cannot be read: move the file away", path=path + SIDE) from error
+    return side if (side.born, side.edition) == (born, edition) else None
+
+
+def _parsed(path: str, line: bytes) -> Front | None:
+    try:
+        return parse_front(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path) from error
+
+
+def _whole_file(path: str, fd: int) -> WholeFile | None:
+    stamp = os.fstat(fd)
+    pieces: list[bytes] = []
+    while piece := os.pread(fd, 1024 * 1024, sum(map(len, pieces))):
+        pieces.append(piece)
+    try:
+        found = read_foreign(b"".join(pieces), modified=stamp.st_mtime)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path) from error
+    if found is None:
+        return None
+    front, records = found
+    side = load_side(path, front.head.born, front.edition)
+    fields = with_changes(front.head.fields, side.fields) if side else front.head.fields
+    front.head = replace(front.head, fields=fields, updated_at=stamp.st_mtime_ns / 1e9)
+    if side:
+        front.rows["draft"] = merged_drafts(front.rows.get("draft", {}), side.drafts)
+    return WholeFile(path, file_stamp(stamp), front, records)
+
+
+def _unreadable(path: str) -> CorruptSessionError:
+    return CorruptSessionError(f"{path} cannot be read as a session: restore it from a backup, mend it, or move it away", path=path)
+
+
+def merged_drafts(rows: dict[str, str], drafts: dict[str, str | None]) -> dict[str, str]:
+    """The draft rows of the document with those of the side file, where None marks one that was dropped."""
+    return {key: body for key, body in {**rows, **drafts}.items() if body is not None}
+
+
+def storage_error(error: OSError, path: str) -> StorageError:
+    """An operating system's error as ours; it names the file and says nothing of its content."""
+    found = StorageError(f"{path}: {error.strerror or type(error).__name__}", path=path)
+    found.errno = error.errno
+    return found
+
+
+_everywhere: weakref.WeakSet[OpenSessions] = weakref.WeakSet()
+
+
+def _begin_anew_in_child() -> None:
+    # A forked child shares its parent's open files, and with them the parent's locks; it closes them and opens its own.
+    for sessions in list(_everywhere):
+        slots, sessions.slots = sessions.slots, {}
+        sessions._guard = threading.Lock()
+        for slot in slots.values():
+            slot.gone = True
+            slot.depth = 0
+            with suppress(OSError):
+                slot.close()
+
+
+os.register_at_fork(after_in_child=_begin_anew_in_child)

@@ -52,7 +52,7 @@ class Parent(NamedTuple):
     session_id: str
     born: str
     run: str
-    index: int
+    message_index: int
     """Index of the last message taken over; -1 for none."""
 
 

@@ -15,8 +15,9 @@ from turnlog.heads import Head, Parent, Path, PathRef, Position, Stretch
 MAX_PAST = 64
 """Stretches a head holds before the older ones move to a path row."""
 KEEP_PAST = 16
-PAGE = 1024
-"""Stretches in a full page of a path."""
+PAGE = 512
+"""Stretches in a full page of a path. A path row itself keeps between one and two pages of the newest, so that reading the last messages
+needs no page."""
 
 
 def length(stretches: Iterable[Stretch]) -> int:
@@ -61,7 +62,8 @@ def read_spans(head: Head, start: int, stop: int, older: Sequence[Stretch] = ())
 def position(head: Head, count: int, older: Sequence[Stretch] = ()) -> Position:
     """The first ``count`` messages (absolute) of the history, closed: what a snapshot, an undo point or a fork names."""
     in_path = older_count(head)
-    if count >= in_path:
+    # What is named ends in a stretch of its own, never in the path alone: needed_stop looks there.
+    if head.path is None or count > in_path:
         stretches = [*head.past, Stretch(head.run, head.tail, head.length)]
         return Position(past=tuple(cut_spans(stretches, 0, count - in_path)), count=count, path=head.path)
     return Position(past=tuple(cut_spans(older, 0, count)), count=count, path=None)
@@ -108,7 +110,7 @@ def spilled(to: Position, path: Path, run: str, names: Sequence[str]) -> tuple[P
     stretches = path.stretches + to.past[:-KEEP_PAST]
     rows: list[tuple[str, Path]] = []
     pages = path.pages
-    while len(stretches) > PAGE:
+    while len(stretches) >= 2 * PAGE:
         page = Path(stretches=stretches[:PAGE])
         key = f"{names[1]}.{len(rows)}"
         rows.append((key, page))

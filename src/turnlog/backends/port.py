@@ -17,7 +17,7 @@ class Appended(NamedTuple):
     """What an append left behind."""
 
     revision: str
-    count: int
+    messages: int
     """Messages in the kept history."""
     known: bool
     """True when every id was stored before with the same content, so nothing was written."""

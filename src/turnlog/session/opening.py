@@ -42,7 +42,9 @@ def open_async_store(url: str | None = None, *, max_messages: int | None = None)
 
 def open_backend(url: str | None = None) -> Backend:
     """The engine that a store URL names."""
-    url = url or os.environ.get("TURNLOG_STORE") or f"json://{sessions_dir()}"
+    url = url or os.environ.get("TURNLOG_STORE")
+    if not url:
+        return json_backend(None, 5.0, "power")
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise StoreUrlError(f"{url!r:.80} is no store URL: write json:///dir, sqlite:///file or memory://", scheme="")

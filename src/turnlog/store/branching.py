@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from turnlog import tree
 from turnlog.backends.port import Query
@@ -41,6 +41,8 @@ class Branching(Writing):
         if parent_id == session_id:
             raise ConflictError(f"session {session_id!r} cannot be its own parent: pass another parent_id", session_id=session_id)
         above = await self._existing(parent_id) if parent_id is not None else None
+        if parent_id is not None and session_id in await self._ancestors(parent_id):
+            raise ConflictError(f"session {session_id!r} is above {parent_id!r}: pass another parent_id", session_id=session_id)
         given = json_copy({"title": title, "agent_name": agent_name, "metadata": metadata}, "the value")
 
         async def edit(head: Head) -> Head:
@@ -64,7 +66,9 @@ class Branching(Writing):
         for _ in range(ATTEMPTS):
             head = await self._existing(session_id)
             count = head.count if from_message_index is None else check_index(head, from_message_index) + 1
-            fields = json.loads(json.dumps(with_fields(head, draft=None, last_compaction=None, is_shared=None).fields))
+            covered = head.fields.get("last_compaction")
+            kept = covered if covered and covered["message_index"] <= count else None
+            fields = json.loads(json.dumps(with_fields(head, draft=None, last_compaction=kept, is_shared=None).fields))
             fields["title"] = title or f"Fork of {title_of(head) or session_id}"
             child = tree.forked(
                 head,
@@ -120,7 +124,7 @@ class Branching(Writing):
         await shared.drop_reference(head.session_id, head.run, child_run)
         for mark in await shared.marked_runs(head.session_id):
             if mark.run == head.run and mark.closed:
-                await self._collect(mark.session_id, mark.run, mark.parent, forget=True)
+                await self._collect(mark.session_id, mark.run, mark.parent)
 
     @verb
     async def create_snapshot(self, session_id: str, label: str | None = None, metadata: dict[str, Any] | None = None) -> str:
@@ -172,16 +176,19 @@ class Branching(Writing):
         """Take back the last revert. Messages added since stay stored, and a further undo brings them back. Raises NothingToUndoError."""
 
         async def edit(head: Head) -> Head:
-            rows = await self.backend.get_rows(session_id, head.run, "undo", [head.undo]) if head.undo else {}
+            rows = await self._living_rows(head, "undo", [head.undo]) if head.undo else {}
             if not rows:
                 raise NothingToUndoError(f"session {session_id!r} has no revert to undo", session_id=session_id)
-            point = json.loads(rows[head.undo or ""])
+            point = rows[head.undo or ""]
             to = tree.decode_position(point, head.run)
             here = await self._position(head, head.shed + head.count)
             kept = await self._common(session_id, here, to) == here.count
             below = point["below"]
             undo = below if kept else await self._undo_point(head, here, below)
-            return tree.moved(head, await self._short(head, to), undo=undo)
+            covered = point.get("compaction")
+            if covered:
+                covered = {**covered, "message_index": max(0, covered["message_index"] - head.shed)}
+            return with_fields(tree.moved(head, await self._short(head, to), undo=undo), last_compaction=covered)
 
         before, _ = await self._change(session_id, edit)
         if before.undo is not None:
@@ -266,44 +273,53 @@ class Branching(Writing):
             here = await self._position(head, head.shed + head.count)
             if here == to:
                 return head
-            return tree.moved(head, await self._short(head, to), undo=await self._undo_point(head, here, head.undo))
+            after = tree.moved(head, await self._short(head, to), undo=await self._undo_point(head, here, head.undo))
+            covered = head.fields.get("last_compaction")
+            if covered and await self._common(session_id, here, to) < head.shed + covered["message_index"]:
+                # The summary tells of messages that are no longer there, and would stand for those to come.
+                return with_fields(after, last_compaction=None)
+            return after
 
         await self._change(session_id, edit)
         return True
 
     async def _undo_point(self, head: Head, here: Position, below: str | None) -> str:
         key = new_token()
-        body = json.dumps({**tree.encode_position(here, head.run), "below": below})
+        covered = head.fields.get("last_compaction")
+        if covered:
+            # Counted from the very first message: retention may cut before this is undone.
+            covered = {**covered, "message_index": covered["message_index"] + head.shed}
+        body = json.dumps({**tree.encode_position(here, head.run), "below": below, "compaction": covered})
         await self.backend.put_row(head.session_id, head.run, "undo", key, body)
         return key
 
     async def _snapshots(self, head: Head) -> list[SessionSnapshot]:
-        rows = await self.backend.get_rows(head.session_id, head.run, "snapshot")
-        snapshots = []
-        for key, body in rows.items():
-            row = json.loads(body)
-            snapshots.append(
-                SessionSnapshot(
-                    id=key,
-                    session_id=head.session_id,
-                    message_index=row["count"] - head.shed - 1,
-                    created_at=row["created_at"],
-                    label=row["label"],
-                    metadata=row["metadata"],
-                )
+        return [
+            SessionSnapshot(
+                id=key,
+                session_id=head.session_id,
+                message_index=row["count"] - head.shed - 1,
+                created_at=row["created_at"],
+                label=row["label"],
+                metadata=row["metadata"],
             )
-        return snapshots
+            for key, row in (await self._living_rows(head, "snapshot")).items()
+        ]
 
     async def _snapshot_row(self, head: Head, snapshot_id: str) -> dict[str, Any]:
-        rows = await self.backend.get_rows(head.session_id, head.run, "snapshot", [snapshot_id])
+        rows = await self._living_rows(head, "snapshot", [snapshot_id])
         if snapshot_id not in rows:
             raise SnapshotNotFoundError(
                 f"session {head.session_id!r} has no snapshot {snapshot_id!r:.80}: get_snapshots lists them",
                 session_id=head.session_id,
                 snapshot_id=snapshot_id,
             )
-        row: dict[str, Any] = json.loads(rows[snapshot_id])
-        return row
+        return rows[snapshot_id]
+
+    async def _living_rows(self, head: Head, kind: Literal["snapshot", "undo"], keys: list[str] | None = None) -> dict[str, dict[str, Any]]:
+        """Snapshots or undo points, without those before the cut, which retention is about to drop, or was when it crashed."""
+        rows = {key: json.loads(body) for key, body in (await self.backend.get_rows(head.session_id, head.run, kind, keys)).items()}
+        return {key: row for key, row in rows.items() if head.shed == 0 or await self._outlives(head, row)}
 
     async def _above(self, head: Head) -> Head | None:
         if head.parent is None:

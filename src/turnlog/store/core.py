@@ -54,6 +54,14 @@ class Core:
             raise SessionNotFoundError(f"there is no session {session_id!r}: create it or add a message first", session_id=session_id)
         return head
 
+    async def _draft_id(self, head: Head) -> str | None:
+        """The id of the session's draft; None for none, or if it is a message by now: a crash amid finalizing leaves the draft behind."""
+        if "draft" not in head.fields:
+            return None
+        key, since = head.fields["draft"]
+        later = await self.backend.read(head.session_id, [Stretch(head.run, since, head.length)]) if since < head.length else []
+        return None if any(record.id == key for record in later) else str(key)
+
     async def _change(self, session_id: str, edit: Callable[[Head], Awaitable[Head]], *, create: bool = False) -> tuple[Head, Head]:
         """Compare-and-set the head to ``edit(head)``; gives the head before and after. The same head back means: nothing to do."""
         for _ in range(ATTEMPTS):
@@ -115,7 +123,7 @@ class Core:
 
     async def _position(self, head: Head, count: int) -> Position:
         """The first ``count`` messages (absolute), closed."""
-        older = await self._older(head.session_id, head.path) if head.path is not None and count < tree.older_count(head) else ()
+        older = await self._older(head.session_id, head.path, 0, count) if count <= tree.older_count(head) else ()
         return tree.position(head, count, older)
 
     async def _short(self, owner: Head, to: Position) -> Position:

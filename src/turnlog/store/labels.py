@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
+from turnlog.errors import SessionNotFoundError
 from turnlog.heads import Head
 from turnlog.messages import json_copy
 from turnlog.store.core import Core, with_fields
@@ -80,15 +82,14 @@ class Labels(Core):
     @verb
     async def clear_runtime_state(self, session_id: str, runtime_id: str | None = None) -> bool:
         """Drop the states of one runtime, or of all."""
-        if await self._head(session_id) is None:
-            return True
 
         async def edit(head: Head) -> Head:
             states = {} if runtime_id is None else dict(head.fields.get("runtime_state") or {})
             states.pop(runtime_id, None)
             return with_fields(head, runtime_state=states or None)
 
-        await self._change(session_id, edit, create=True)
+        with suppress(SessionNotFoundError):
+            await self._change(session_id, edit)
         return True
 
     @verb

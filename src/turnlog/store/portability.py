@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from turnlog import tree
 from turnlog.backends.port import Query
-from turnlog.errors import ConflictError, InvalidMessageError, SessionError
+from turnlog.errors import ClosedStoreError, ConflictError, InvalidMessageError, SessionError, StorageError
 from turnlog.heads import Head, Position, Stretch
 from turnlog.messages import Record, SessionMessage, check_session_id, encode_message, json_copy, new_token
 from turnlog.store.branching import Branching
@@ -52,7 +52,8 @@ class Portability(Listing, Branching):
         """Store exported sessions under their ids. One that cannot be stored is skipped, with its reason in the report.
 
         Existing sessions are skipped unless ``overwrite``. ``reset_live_fields`` leaves out the ids of live connections
-        (``gateway_session_id``, ``agent_id``). Parents are not linked again: the history of each session is whole.
+        (``gateway_session_id``, ``agent_id``). Parents are not linked again: the history of each session is whole. A StorageError ends
+        the import; what came before it is stored.
         """
         sessions = imported_sessions(payload)
         imported = 0
@@ -70,6 +71,8 @@ class Portability(Listing, Branching):
                 seen.add(name)
                 await self._import(session, name, overwrite=overwrite, reset=reset_live_fields)
                 imported += 1
+            except (StorageError, ClosedStoreError):
+                raise
             except SessionError as refusal:
                 skipped.append({"session_id": name, "reason": str(refusal)})
         return ImportReport(imported, skipped, VERSION)
@@ -97,8 +100,8 @@ class Portability(Listing, Branching):
         values.pop("revision")
         values["children_ids"] = [child.session_id for child in await self._children(head)]
         whole = await self._position(head, head.shed + head.count)
-        rows = await self.backend.get_rows(session_id, head.run, "snapshot")
-        values["snapshots"] = [await self._exported_snapshot(head, whole, key, json.loads(body)) for key, body in rows.items()]
+        rows = await self._living_rows(head, "snapshot")
+        values["snapshots"] = [await self._exported_snapshot(head, whole, key, row) for key, row in rows.items()]
         return values
 
     async def _exported_snapshot(self, head: Head, whole: Position, key: str, row: dict[str, Any]) -> dict[str, Any]:
@@ -114,20 +117,18 @@ class Portability(Listing, Branching):
         check_session_id(session_id)
         if not isinstance(data, Mapping):
             raise InvalidMessageError(f"an exported session is an object, not a {type(data).__name__}")
-        records = imported_records(data)
+        records, unfolded = imported_history(data)
         count = len(records)
+        known = {record.id for record in records}
         rows: dict[str, str] = {}
-        for snapshot in data.get("snapshots") or []:
-            branch = [encode_message(SessionMessage.from_dict(message)) for message in snapshot.get("messages") or []]
-            common = snapshot.get("common", snapshot.get("message_index", -1) + 1)
-            if not isinstance(common, int) or not 0 <= common <= count:
-                continue
-            rows[str(snapshot.get("id") or new_token())] = snapshot_row(snapshot, common, len(records), len(branch))
-            records += [record._replace(id=new_token()) if any(record.id == other.id for other in records) else record for record in branch]
+        for key, snapshot, common, branch in imported_snapshots(data, records, unfolded):
+            rows[key] = snapshot_row(snapshot, common, len(records), len(branch))
+            records += [record._replace(id=new_token()) if record.id in known else record for record in branch]
+            known.update(record.id for record in branch)
         existing = await self._head(session_id)
         if existing is not None and not overwrite:
             raise ConflictError("a session of this id exists already: pass overwrite=True, or another id", session_id=session_id)
-        fields = imported_fields(data, reset=reset)
+        fields = imported_fields(data, unfolded, reset=reset)
         head = new_head(session_id, length=len(records), fields=fields)
         head = replace(head, created_at=parse_time(data.get("created_at")))
         if len(records) > count:
@@ -154,26 +155,70 @@ def imported_sessions(payload: object) -> list[Any]:
     return sessions
 
 
-def imported_records(data: Mapping[str, Any]) -> list[Record]:
-    """The records of an exported session; a summary that stands for archived messages gives way to these."""
-    archived = data.get("archived_messages") or []
-    messages = data.get("messages") or []
-    if not isinstance(messages, list) or not isinstance(archived, list):
-        raise InvalidMessageError("messages of an exported session must be a list")
-    if archived:
-        messages = [*archived, *(message for message in messages if not ((message or {}).get("metadata") or {}).get("compaction"))]
-    for index, message in enumerate(messages):
-        if not isinstance(message, Mapping):
-            raise InvalidMessageError(f"message {index} is no object")
-    return [encode_message(SessionMessage.from_dict(message)) for message in messages]
+def imported_history(data: Mapping[str, Any]) -> tuple[list[Record], int]:
+    """The records of an exported session, and how many of them come from its archive.
+
+    An archive is the beginning of the history while its summary stands first, which then gives way to it; without that it belongs to what
+    was cleared.
+    """
+    messages, archive = listed(data, "messages"), listed(data, "archived_messages")
+    metadata = messages[0].get("metadata") if messages else None
+    if isinstance(metadata, Mapping) and metadata.get("compaction") and archive:
+        return [encode_message(message) for message in (*archive, *messages[1:])], len(archive)
+    return [encode_message(message) for message in messages], 0
 
 
-def imported_fields(data: Mapping[str, Any], *, reset: bool) -> dict[str, Any]:
+def imported_snapshots(
+    data: Mapping[str, Any], records: list[Record], unfolded: int
+) -> Iterator[tuple[str, Mapping[str, Any], int, list[Record]]]:
+    """Each snapshot of an exported session: its id, its note, how much of the history it shares, and what it has beyond that."""
+    count = len(records)
+    for snapshot in listed(data, "snapshots"):
+        key = str(snapshot.get("id") or new_token())
+        if isinstance(transcript := snapshot.get("transcript"), Mapping):
+            whole, _ = imported_history(transcript)
+            pairs = enumerate(zip(whole, records, strict=False))
+            fallback = min(len(whole), count)
+            common = next((index for index, (one, other) in pairs if (one.body, one.meta) != (other.body, other.meta)), fallback)
+            yield key, snapshot, common, whole[common:]
+            continue
+        shared, last = snapshot.get("common"), snapshot.get("message_index")
+        if shared is None and isinstance(last, int):
+            # Where an archive was unfolded, the index was counted from its summary on.
+            shared = last + 1 + (max(0, unfolded - 1) if last >= 0 else 0)
+            if snapshot.get("invalidated") or shared > count:
+                continue
+        if isinstance(shared, bool) or not isinstance(shared, int) or not 0 <= shared <= count:
+            raise InvalidMessageError(f"snapshot {key!r:.60} shares {shared!r:.40} messages with a history of {count}")
+        yield key, snapshot, shared, [encode_message(message) for message in listed(snapshot, "messages")]
+
+
+def listed(data: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The objects under a key that holds a list of them, or nothing."""
+    values = data.get(name) or []
+    if not isinstance(values, list):
+        raise InvalidMessageError(f"{name} of an exported session must be a list, not a {type(values).__name__}")
+    for index, value in enumerate(values):
+        if not isinstance(value, Mapping):
+            raise InvalidMessageError(f"{name}[{index}] of an exported session must be an object, not a {type(value).__name__}")
+    return values
+
+
+def imported_fields(data: Mapping[str, Any], unfolded: int, *, reset: bool) -> dict[str, Any]:
     """The fields of an exported session."""
-    metadata = dict(data.get("metadata") or {})
+    metadata, compaction = data.get("metadata") or {}, data.get("last_compaction")
+    if not isinstance(metadata, Mapping):
+        raise InvalidMessageError(f"metadata of an exported session must be an object, not a {type(metadata).__name__}")
     left_out = LIVE_FIELDS if reset else ()
     fields = {name: data[name] for name in KEPT_FIELDS if data.get(name) and name not in left_out}
     metadata = {name: value for name, value in metadata.items() if name not in left_out}
+    if compaction:
+        if not isinstance(compaction, Mapping) or not isinstance(index := compaction.get("message_index"), int):
+            raise InvalidMessageError("last_compaction of an exported session must be an object with a summary and a message_index")
+        # Where an archive was unfolded, the index was counted from its summary on.
+        index += max(0, unfolded - 1)
+        note = {"role": "system", "summary": "", **compaction, "message_index": max(0, index)}
+        fields["last_compaction"] = note
     copied: dict[str, Any] = json_copy({**fields, **({"metadata": metadata} if metadata else {})}, "session")
     return copied
 

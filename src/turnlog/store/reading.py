@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -45,12 +46,15 @@ class Reading(Core):
     async def get_working_history(self, session_id: str, max_messages: int | None = None) -> list[dict[str, Any]]:
         """The history after the last compaction checkpoint, with its summary in front; all of it where there is none."""
         limit = check_limit(max_messages)
-        head = await self._head(session_id)
-        checkpoint = head.fields.get("last_compaction") if head else None
-        if not checkpoint:
-            return await self._window(session_id, Window(limit or self.max_messages))
-        found = await self._read(session_id, lambda count: (min(checkpoint["message_index"], count), count))
-        tail = decode_all(found[1]) if found else []
+        while True:
+            head = await self._head(session_id)
+            checkpoint = head.fields.get("last_compaction") if head else None
+            if not checkpoint:
+                return await self._window(session_id, Window(limit or self.max_messages))
+            found = await self._read(session_id, functools.partial(_after, checkpoint["message_index"]))
+            if found is not None and found[0].fields.get("last_compaction") == checkpoint:
+                break
+        tail = decode_all([*found[1], *await self._draft(found[0])])
         summary = {"role": checkpoint["role"], "content": checkpoint["summary"]}
         if limit == 1:
             return [summary]
@@ -156,7 +160,7 @@ class Reading(Core):
 
     async def _draft(self, head: Head) -> list[Record]:
         """The draft as a record, if there is one."""
-        key = head.fields.get("draft")
+        key = await self._draft_id(head)
         if key is None:
             return []
         rows = await self.backend.get_rows(head.session_id, head.run, "draft", [key])
@@ -187,6 +191,10 @@ class Reading(Core):
 def last(number: int | None, count: int) -> tuple[int, int]:
     """Where the last ``number`` of ``count`` messages begin and end; all for None."""
     return (max(0, count - number) if number else 0, count)
+
+
+def _after(index: int, count: int) -> tuple[int, int]:
+    return min(index, count), count
 
 
 def check_limit(limit: object) -> int | None:

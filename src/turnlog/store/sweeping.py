@@ -5,7 +5,7 @@ from __future__ import annotations
 from turnlog.heads import Head, Parent, Reference
 from turnlog.store.drive import verb
 from turnlog.store.values import SweepReport
-from turnlog.store.writing import Writing
+from turnlog.store.writing import UNBORN, Writing
 
 
 class Sweeping(Writing):
@@ -17,17 +17,19 @@ class Sweeping(Writing):
 
         ``compact=True`` also rewrites the live data files so that nothing erased stays in them; it may take as long as copying them.
         """
+        self._check_open()
         collected = dropped = 0
         if self._shared is not None:
             for mark in await self._shared.marked_runs():
                 head = await self._head(mark.session_id)
                 if head is not None and head.run == mark.run:
+                    if mark.closed:
+                        await self._shared.forget_run(mark.session_id, mark.run)
                     continue
                 if not mark.closed:
                     await self._shared.mark_run(mark.session_id, mark.run, mark.parent, closed=True)
                     collected += 1
-                # The mark stays: a slow fork may still try to bring a child of this run to life.
-                await self._collect(mark.session_id, mark.run, mark.parent, forget=False)
+                await self._collect(mark.session_id, mark.run, mark.parent)
             for claim in await self._shared.referenced_runs():
                 dropped += await self._drop_if_unborn(claim)
         if compact:
@@ -40,14 +42,21 @@ class Sweeping(Writing):
         assert shared is not None
         if await self._is_child(claim) or await shared.references(claim.child_id, claim.child_run):
             return False
-        parent = Parent(claim.session_id, "", claim.run, -1)
-        await shared.mark_run(claim.child_id, claim.child_run, parent, closed=True)
-        if await self._is_child(claim) or await shared.references(claim.child_id, claim.child_run):
+        parent = Parent(claim.session_id, UNBORN, claim.run, -1)
+        async with self.backend.together(claim.child_id):
+            await shared.mark_run(claim.child_id, claim.child_run, parent, closed=True)
+            if await self._is_child(claim):
+                # Born between the look and the mark, which must not stay on a run that lives.
+                await shared.forget_run(claim.child_id, claim.child_run)
+                if await self._is_child(claim):
+                    return False
+                await shared.mark_run(claim.child_id, claim.child_run, parent, closed=True)
+        if await shared.references(claim.child_id, claim.child_run):
             return False
         await shared.drop_reference(claim.session_id, claim.run, claim.child_run)
         for mark in await shared.marked_runs(claim.session_id):
             if mark.run == claim.run and mark.closed:
-                await self._collect(mark.session_id, mark.run, mark.parent, forget=False)
+                await self._collect(mark.session_id, mark.run, mark.parent)
         return True
 
     async def _is_child(self, claim: Reference) -> bool:

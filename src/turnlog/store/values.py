@@ -179,7 +179,7 @@ def session_fields(head: Head) -> dict[str, Any]:
         "runtime_state": fields.get("runtime_state") or {},
         "last_compaction": fields.get("last_compaction"),
         "parent_id": head.parent.session_id if head.parent else None,
-        "forked_from_message_id": str(head.parent.index) if head.parent and head.parent.index >= 0 else None,
+        "forked_from_message_id": str(head.parent.message_index) if head.parent and head.parent.message_index >= 0 else None,
         "is_shared": bool(fields.get("is_shared")),
         "revision": head.revision,
     }

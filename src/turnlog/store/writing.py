@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from turnlog import tree
-from turnlog.errors import ConflictError, InvalidMessageError
+from turnlog.errors import ConflictError, InvalidMessageError, SessionNotFoundError
 from turnlog.heads import Head, Parent
 from turnlog.messages import (
     Record,
@@ -20,7 +21,7 @@ from turnlog.messages import (
     encode_text,
     new_message_id,
 )
-from turnlog.store.core import Core, new_head, with_fields
+from turnlog.store.core import ATTEMPTS, Core, new_head, with_fields
 from turnlog.store.drive import verb
 from turnlog.toolcalls import is_user
 
@@ -28,6 +29,9 @@ Message = Mapping[str, Any] | SessionMessage
 
 SLACK = 1.25
 """A session may hold this many times ``max_messages`` before retention cuts it, so that the cut is amortised."""
+
+UNBORN = ""
+"""Stands for the parent's life in the mark of a child that never came to be."""
 
 
 class Writing(Core):
@@ -88,14 +92,13 @@ class Writing(Core):
         """Replace the history by ``messages``, at once. What was there is erased, as by ``clear_session``."""
         records = encode_messages(messages)
         await self._renew(session_id, records, create=True)
+        await self._retain_above(session_id, len(records))
         return True
 
     @verb
     async def clear_session(self, session_id: str) -> bool:
         """Erase all messages, snapshots and undo points; the session, its title and its metadata stay. True also when there was nothing."""
-        if await self._head(session_id) is None:
-            return True
-        await self._renew(session_id, [], create=True)
+        await self._renew(session_id, [], create=False)
         return True
 
     @verb
@@ -119,20 +122,18 @@ class Writing(Core):
         Finalizing with no text drops it. The cost does not depend on the length of the session.
         """
         head = await self._head(session_id)
-        draft = head.fields.get("draft") if head else None
         if finalize:
             if content:
-                message = {"role": "assistant", "content": content, "id": draft or new_message_id()}
-                await self._append(session_id, [encode_message(message)], None)
+                await self._append_final(session_id, content, head.fields["draft"][0] if head and "draft" in head.fields else None)
             return await self._drop_draft(session_id)
+        draft = await self._draft_id(head) if head else None
         if draft is None:
-            draft = new_message_id()
 
             async def begin(head: Head) -> Head:
-                return with_fields(head, draft=head.fields.get("draft") or draft)
+                return head if await self._draft_id(head) else with_fields(head, draft=[new_message_id(), head.length])
 
             _, head = await self._change(session_id, begin, create=True)
-            draft = head.fields["draft"]
+            draft = head.fields["draft"][0]
         assert head is not None
         record = encode_message({"role": "assistant", "content": content, "id": draft})
         body = json.dumps({"time": record.time, "body": record.body})
@@ -146,6 +147,14 @@ class Writing(Core):
         check_session_id(session_id)
         return await self._drop_draft(session_id)
 
+    async def _append_final(self, session_id: str, content: str, draft: str | None) -> None:
+        """Store the answer under the draft's id, so that finalizing again after a crash stores it once."""
+        try:
+            await self._append(session_id, [encode_message({"role": "assistant", "content": content, "id": draft})], None)
+        except ConflictError:
+            # The draft became a message before a crash kept it from being dropped, and this is another answer.
+            await self._append(session_id, [encode_message({"role": "assistant", "content": content})], None)
+
     async def _drop_draft(self, session_id: str) -> bool:
         head = await self._head(session_id)
         if head is None or "draft" not in head.fields:
@@ -154,8 +163,9 @@ class Writing(Core):
         async def end(head: Head) -> Head:
             return with_fields(head, draft=None)
 
-        await self._change(session_id, end)
-        await self.backend.drop_rows(session_id, head.run, "draft", [head.fields["draft"]])
+        with suppress(SessionNotFoundError):
+            await self._change(session_id, end)
+        await self.backend.drop_rows(session_id, head.run, "draft", [head.fields["draft"][0]])
         return True
 
     async def _append(self, session_id: str, records: Sequence[Record], expect: str | None) -> bool:
@@ -166,8 +176,8 @@ class Writing(Core):
         while True:
             done = await self.backend.append(session_id, records, now=time.time(), expect=expect)
             if done is not None:
-                if self.max_messages is not None and done.count > self.max_messages * SLACK:
-                    await self._retain(session_id, self.max_messages)
+                if self.max_messages is not None:
+                    await self._retain_above(session_id, done.messages)
                 return True
             if expect:
                 raise ConflictError(
@@ -177,11 +187,12 @@ class Writing(Core):
                     actual="",
                 )
             if await self.backend.put_head(new_head(session_id, length=len(records)), expect=None, records=records):
+                await self._retain_above(session_id, len(records))
                 return True
 
     async def _renew(self, session_id: str, records: Sequence[Record], *, create: bool) -> None:
         """Give the session a new run that holds ``records``, and retire the old one."""
-        for _ in range(1_000):
+        for _ in range(ATTEMPTS):
             async with self.backend.together(session_id):
                 head = await self._head(session_id)
                 if head is None and not create:
@@ -207,9 +218,9 @@ class Writing(Core):
         """Close a run that no head names any more and erase what no fork needs of it."""
         if self._shared is not None:
             await self._mark(head, closed=True)
-            await self._collect(head.session_id, head.run, head.parent, forget=True)
+            await self._collect(head.session_id, head.run, head.parent)
 
-    async def _collect(self, session_id: str, run: str, parent: Parent | None, *, forget: bool) -> None:
+    async def _collect(self, session_id: str, run: str, parent: Parent | None) -> None:
         """Erase what nobody needs of a closed run, and of the closed runs that only it still needed."""
         shared = self._shared
         assert shared is not None
@@ -224,12 +235,21 @@ class Writing(Core):
             await self.backend.drop_rows(session_id, run)
             if parent is not None:
                 await shared.drop_reference(parent.session_id, parent.run, run)
-            if forget:
+            if parent is None or parent.born != UNBORN:
+                # Else the mark stays: a slow fork may still try to bring the child to life.
                 await shared.forget_run(session_id, run)
             above = [mark for mark in await shared.marked_runs(parent.session_id) if mark.run == parent.run] if parent else []
             if not above or not above[0].closed:
                 return
             session_id, run, parent, _ = above[0]
+
+    async def _retain_above(self, session_id: str, count: int) -> None:
+        """Cut the session if ``count`` messages are more than it may hold."""
+        if self.max_messages is None or count <= self.max_messages * SLACK:
+            return
+        # Deleted since: nothing is left to cut, and what was stored had been stored.
+        with suppress(SessionNotFoundError):
+            await self._retain(session_id, self.max_messages)
 
     async def _retain(self, session_id: str, limit: int) -> None:
         """Cut whole turns from the beginning until at most ``limit`` messages stay; a newest turn longer than that stays whole."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from turnlog.backends.json_document import MESSAGES, dump, iso_time, message_text, record_of
+from turnlog.backends.json_file.document import MESSAGES, dump, iso_time, message_text, record_of
 from turnlog.errors import FormatVersionError
 from turnlog.heads import Head, Parent, PathRef, Stretch
 from turnlog.messages import Record

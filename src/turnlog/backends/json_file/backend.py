@@ -1,10 +1,10 @@
-"""Sessions as JSON files in a directory, one for each; the layout is json_document's, and praisonaiagents may use the same directory.
+"""Sessions as JSON files in a directory, one for each; the layout is document.py's, and praisonaiagents may use the same directory.
 
 Durability: "power" syncs the file's data before an append returns, and file and directory around a rename; "process" leaves both
 to the kernel, which survives ``kill -9``. Every use of a session holds ``flock`` on ``<file>.lock``, shared for reads; that file stays.
 
 A fork copies: each file stands alone. A head change rewrites the file, except that fields of a long session, and drafts, go to
-``<file>.side`` (json_side). An append that was cut short is set aside in ``<file>.torn-<n>`` and the file mended before the next use.
+``<file>.side`` (side.py). An append that was cut short is set aside in ``<file>.torn-<n>`` and the file mended before the next use.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
-from turnlog.backends.file_lock import FileLock
-from turnlog.backends.file_names import SUFFIX
-from turnlog.backends.json_access import OpenSessions, Slot, View, load_side, load_view, merged_drafts, storage_error
-from turnlog.backends.json_front import Front
-from turnlog.backends.json_rewrite import (
+from turnlog.backends.json_file.access import OpenSessions, Slot, View, load_side, load_view, merged_drafts, storage_error
+from turnlog.backends.json_file.front import Front
+from turnlog.backends.json_file.lock import FileLock
+from turnlog.backends.json_file.names import SUFFIX
+from turnlog.backends.json_file.rewrite import (
     SIDE,
     TEMPORARY,
     WholeFile,
@@ -33,8 +33,8 @@ from turnlog.backends.json_rewrite import (
     write_front,
     write_side,
 )
-from turnlog.backends.json_session import SessionFile, TornError
-from turnlog.backends.json_side import Side, changes_between
+from turnlog.backends.json_file.session_file import SessionFile, TornError
+from turnlog.backends.json_file.side import Side, changes_between
 from turnlog.backends.port import Appended, Page, Query, RowKind
 from turnlog.errors import ConflictError, SessionError, UnsupportedVerbError
 from turnlog.heads import Head, Stretch

@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from stat import S_ISREG
 
-from turnlog.backends.json_document import (
+from turnlog.backends.json_file.document import (
     MESSAGES,
     iso_time,
     last_number,
@@ -20,8 +20,8 @@ from turnlog.backends.json_document import (
     tail_bytes,
     whole_lines,
 )
-from turnlog.backends.json_front import Front, parse_front
-from turnlog.backends.json_side import Side, with_changes
+from turnlog.backends.json_file.front import Front, parse_front
+from turnlog.backends.json_file.side import Side, with_changes
 from turnlog.errors import CorruptSessionError, StorageError
 from turnlog.heads import Head
 from turnlog.messages import Record

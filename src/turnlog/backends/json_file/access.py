@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 
-from turnlog.backends.file_lock import FileLock
-from turnlog.backends.file_names import SUFFIX, file_names, is_plain, praison_name
-from turnlog.backends.json_foreign import read_foreign
-from turnlog.backends.json_front import Front, parse_front
-from turnlog.backends.json_rewrite import SIDE, WholeFile, file_stamp
-from turnlog.backends.json_session import SessionFile, TornError, open_regular, read_first_line
-from turnlog.backends.json_side import Side, parse_side, with_changes
+from turnlog.backends.json_file.foreign import read_foreign
+from turnlog.backends.json_file.front import Front, parse_front
+from turnlog.backends.json_file.lock import FileLock
+from turnlog.backends.json_file.names import SUFFIX, file_names, is_plain, praison_name
+from turnlog.backends.json_file.rewrite import SIDE, WholeFile, file_stamp
+from turnlog.backends.json_file.session_file import SessionFile, TornError, open_regular, read_first_line
+from turnlog.backends.json_file.side import Side, parse_side, with_changes
 from turnlog.errors import ClosedStoreError, CorruptSessionError, SessionError, StorageError
 from turnlog.messages import Record
 

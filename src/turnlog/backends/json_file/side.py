@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from turnlog.backends.json_document import dump
+from turnlog.backends.json_file.document import dump
 from turnlog.errors import FormatVersionError
 
 FORMAT = 1

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from turnlog.backends.json_document import dump, record_of, to_bytes
-from turnlog.backends.json_front import MIRRORED, Front, created_at, fields_of, front_of, parent_of
+from turnlog.backends.json_file.document import dump, record_of, to_bytes
+from turnlog.backends.json_file.front import MIRRORED, Front, created_at, fields_of, front_of, parent_of
 from turnlog.heads import Head, Stretch
 from turnlog.messages import Record
 

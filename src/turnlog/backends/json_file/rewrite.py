@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from turnlog.backends.json_document import iso_time, join_lines, message_text, tail_bytes, to_bytes
-from turnlog.backends.json_front import Front, front_text
-from turnlog.backends.json_session import KNOWN_IDS, SessionFile, write_all
-from turnlog.backends.json_side import Side, side_text
+from turnlog.backends.json_file.document import iso_time, join_lines, message_text, tail_bytes, to_bytes
+from turnlog.backends.json_file.front import Front, front_text
+from turnlog.backends.json_file.session_file import KNOWN_IDS, SessionFile, write_all
+from turnlog.backends.json_file.side import Side, side_text
 from turnlog.heads import Head
 from turnlog.messages import Record
 

@@ -1,0 +1,3 @@
+"""Sessions in one SQLite file."""
+
+from turnlog.backends.sqlite.backend import SqliteBackend as SqliteBackend

@@ -1,0 +1,39 @@
+"""The SQL of the SQLite backend, about one statement a verb."""
+
+GET_HEAD = "SELECT body, run, counter, length, updated_at FROM heads WHERE session_id = ?"
+INSERT_HEAD = """
+INSERT INTO heads (session_id, run, counter, length, count_offset, updated_at, agent_name, user_id, parent_id, body)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM marks WHERE run = ?2 AND closed)
+ON CONFLICT (session_id) DO NOTHING
+"""
+UPDATE_HEAD = """
+UPDATE heads SET run_number = CASE WHEN run = ?2 THEN run_number END, run = ?2, counter = ?3, length = ?4, count_offset = ?5,
+    updated_at = ?6, agent_name = ?7, user_id = ?8, parent_id = ?9, body = ?10
+WHERE session_id = ?1 AND run || '.' || counter = ?11 AND NOT EXISTS (SELECT 1 FROM marks WHERE run = ?2 AND closed)
+"""
+REMOVE_HEAD = "DELETE FROM heads WHERE session_id = ? AND run = ?"
+
+STATE = "SELECT number, run, run_number, counter, length, count_offset FROM heads WHERE session_id = ?"
+RAISE = "UPDATE heads SET counter = counter + 1, length = length + ?, updated_at = ? WHERE number = ?"
+INSERT_RECORD = "INSERT INTO records (place, run_number, id, time, body, meta) VALUES (?, ?, ?, ?, ?, ?)"
+KNOWN = "SELECT id, body, meta FROM records WHERE run_number = ? AND id IN (SELECT value FROM json_each(?)) AND place < ?"
+RUN_NUMBER = "SELECT number FROM runs WHERE run = ?"
+READ = "SELECT place & 0xffffffff, id, time, body, meta FROM records WHERE place >= ? AND place < ? ORDER BY place"
+DROP_RECORDS = "DELETE FROM records WHERE place >= ? AND place < ?"
+FORGET_NUMBER = "DELETE FROM runs WHERE run = ?1 AND NOT EXISTS (SELECT 1 FROM heads WHERE session_id = ?2 AND run = ?1)"
+
+PUT_ROW = """
+INSERT INTO rows (run, kind, key, body) SELECT ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM heads WHERE session_id = ?1 AND run = ?2)
+ON CONFLICT (run, kind, key) DO UPDATE SET body = excluded.body
+"""
+PUT_CLAIM = """
+INSERT INTO claims (run, child_run, session_id, child_id, stop)
+SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM marks WHERE run = ?1 AND closed)
+ON CONFLICT (run, child_run) DO UPDATE SET stop = excluded.stop
+"""
+CLAIMS = "SELECT session_id, run, child_id, child_run, stop FROM claims"
+MARK = """
+INSERT INTO marks (run, session_id, parent, closed) VALUES (?, ?, ?, ?)
+ON CONFLICT (run) DO UPDATE SET parent = excluded.parent, closed = max(closed, excluded.closed)
+"""
+MARKS = "SELECT session_id, run, parent, closed FROM marks"

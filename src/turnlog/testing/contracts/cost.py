@@ -1,0 +1,200 @@
+"""Promise 3.10: cost does not grow with length; counted in bytes and steps, with what each may vary by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from turnlog.testing.checks import Mismatch, NotRun
+from turnlog.testing.meters import Meter, Steps
+from turnlog.testing.registry import case
+from turnlog.testing.trial import Trial
+
+SHORT = 10
+
+ALLOWED = {"bytes allocated": 6_000, "bytes read": 24_000, "bytes written": 40_000, "SQLite steps": 150, "Python operations": 600}
+"""By how much a call may cost more than at 10 messages, over a half more: pages of a tree that became a level deeper."""
+
+ROUNDS = 8
+LAST = 10
+
+
+def _fill(store: Any, name: str, count: int) -> None:
+    for start in range(0, count, 100):
+        store.add_messages(name, [{"role": "user", "content": f"message {i} {'x' * 150}"} for i in range(start, min(count, start + 100))])
+
+
+def _cost(meter: Meter, call: Callable[[int], object], *, trace: bool) -> dict[str, int]:
+    """The cost of a call that has been made before, without the one round in which an engine tidied up."""
+    call(0)
+    rounds = [meter.cost(lambda number=number: call(number)) for number in range(1, ROUNDS)]  # type: ignore[misc]
+    costs = {name: sum(sorted(one[name] for one in rounds)[:-1]) // (ROUNDS - 2) for name in rounds[0]}
+    return {**costs, **(meter.operations(lambda: call(ROUNDS)) if trace else {})}
+
+
+@contextmanager
+def _metered(trial: Trial) -> Iterator[Meter]:
+    """A meter that also counts for the SQLite connections of the stores that are first opened in this scope."""
+    steps = Steps()
+    with steps.watching():
+        yield Meter(steps, trial.subject.meter)
+
+
+def _compare(what: str, small: dict[str, int], large: dict[str, int], at: str) -> None:
+    for name, before in small.items():
+        allowed = before * 1.5 + ALLOWED.get(name, 5)
+        if large[name] > allowed:
+            raise Mismatch(f"{what} {at} costs about the {before} {name} of a short session", f"{large[name]} {name}")
+
+
+def _check(trial: Trial, what: str, operation: Callable[[Any, str, int], object]) -> None:
+    """``operation(store, session, round)`` costs the same in a short session and in a long one."""
+    long = trial.many(1500, 20_000)
+    trace = not trial.subject.asynchronous
+    with _metered(trial) as meter:
+        store = trial.store
+        _fill(store, "short", SHORT)
+        small = _cost(meter, lambda number: operation(store, "short", number), trace=trace)
+        _fill(store, "long", long)
+        large = _cost(meter, lambda number: operation(store, "long", number), trace=trace)
+    _compare(what, small, large, f"at message {long}")
+
+
+def _need_shared(trial: Trial) -> None:
+    if getattr(getattr(trial.raw, "backend", None), "copies", False):
+        raise NotRun(
+            "the store says that each of its sessions stands alone (backend.copies): there a fork copies and a head change rewrites"
+        )
+
+
+@case("3.10.1", "An append costs the same in a long session", seconds=60)
+def append(trial: Trial) -> None:
+    _check(trial, "an append", lambda store, name, number: store.add_message(name, "user", f"more {number}"))
+
+
+@case("3.10.2", "A turn with ids and a compare-and-set costs the same in a long session", seconds=60)
+def turn_append(trial: Trial) -> None:
+    def add(store: Any, name: str, number: int) -> None:
+        turn = [{"role": "user", "content": f"{i}", "id": f"{name} {number} {i}"} for i in range(3)]
+        store.add_messages(name, turn, expect_revision=store.get_revision(name))
+
+    _check(trial, "a turn", add)
+
+
+@case("3.10.3", "Reading the last messages costs the same in a long session", seconds=60)
+def read_last(trial: Trial) -> None:
+    _check(trial, f"reading the last {LAST}", lambda store, name, _: store.get_chat_history(name, LAST))
+
+
+@case("3.10.4", "session_exists and get_revision cost the same in a long session", seconds=60)
+def look(trial: Trial) -> None:
+    _check(trial, "session_exists with get_revision", lambda store, name, _: (store.session_exists(name), store.get_revision(name)))
+
+
+@case("3.10.5", "A page of a listing costs the same when the sessions are long: it reads heads only", seconds=60)
+def list_page(trial: Trial) -> None:
+    costs = []
+    with _metered(trial) as meter:
+        for count in (3, trial.many(300, 3000)):
+            store = trial.another()
+            for number in range(10):
+                _fill(store, f"s{number}", count)
+            costs.append(_cost(meter, lambda _, store=store: store.list_sessions(limit=10), trace=False))  # type: ignore[misc]
+    _compare("a page of 10 sessions", costs[0], costs[1], "of many messages")
+
+
+@case("3.10.6", "A snapshot costs the same in a long session", seconds=60)
+def snapshot(trial: Trial) -> None:
+    _need_shared(trial)
+    _check(trial, "create_snapshot", lambda store, name, number: store.create_snapshot(name, f"label {number}"))
+
+
+@case("3.10.7", "A revert and its undo cost the same in a long session", seconds=60)
+def revert(trial: Trial) -> None:
+    _need_shared(trial)
+    half = {"short": SHORT // 2, "long": trial.many(1500, 20_000) // 2}
+
+    def there_and_back(store: Any, name: str, number: int) -> None:
+        store.revert_to_message(name, half[name])
+        store.undo_revert(name)
+
+    _check(trial, "a revert", there_and_back)
+
+
+@case("3.10.8", "A fork costs the same in a long session", seconds=60)
+def fork(trial: Trial) -> None:
+    _need_shared(trial)
+    _check(trial, "a fork", lambda store, name, number: store.fork_session(name, 5, new_session_id=f"fork {name} {number}"))
+
+
+@case("3.10.9", "Appending to a fork of a long session and reading its last messages costs the same", seconds=60)
+def in_fork(trial: Trial) -> None:
+    _need_shared(trial)
+
+    def use(store: Any, name: str, number: int) -> None:
+        if number == 0:
+            store.fork_session(name, new_session_id=f"fork {name}")
+        store.add_message(f"fork {name}", "user", f"more {number}")
+        store.get_chat_history(f"fork {name}", LAST)
+
+    _check(trial, "an append and a read in a fork", use)
+
+
+@case("3.10.10", "Hundreds of forks, snapshots and reverts make no append and no read of the last messages dearer", seconds=90)
+def after_many(trial: Trial) -> None:
+    _need_shared(trial)
+    trace = not trial.subject.asynchronous
+    kept, costs = 1, []
+
+    def use(number: int) -> None:
+        store.add_message("s", "user", f"more {number}")
+        store.get_chat_history("s", LAST)
+
+    with _metered(trial) as meter:
+        store = trial.store
+        store.add_message("s", "user", "first")
+        for first, stop in ((0, 30), (30, trial.many(180, 3000))):
+            for number in range(first, stop):
+                kept = _branch(store, kept, number)
+            costs.append(_cost(meter, use, trace=trace))
+            kept += ROUNDS + trace
+    _compare("an append and a read", costs[0], costs[1], "after hundreds of branches")
+
+
+def _branch(store: Any, kept: int, number: int) -> int:
+    """Three messages, of which a revert keeps two; every third time a snapshot and a fork. Gives how many messages there are."""
+    store.add_messages("s", [{"role": "user", "content": f"{number} {i}"} for i in range(3)])
+    store.revert_to_message("s", kept + 1)
+    if number % 3 == 0:
+        store.create_snapshot("s")
+        store.fork_session("s", new_session_id=f"fork {number}")
+    return kept + 2
+
+
+@case("3.10.11", "A page of a listing costs the same among many sessions", seconds=60)
+def page_of_many(trial: Trial) -> None:
+    _need_shared(trial)
+    costs = []
+    with _metered(trial) as meter:
+        store = trial.store
+        for first, count in ((0, 30), (30, trial.many(400, 6000))):
+            for number in range(first, count):
+                store.add_message(f"s{number:06}", "user", "x")
+            page = lambda _: list(islice(store.iter_sessions(page_size=10), 10))  # noqa: E731
+            costs.append(_cost(meter, page, trace=not trial.subject.asynchronous))
+    _compare("a page of 10 sessions", costs[0], costs[1], f"of {trial.many(400, 6000)}")
+
+
+@case("3.10.12", "Files grow with what is stored, and not with every change of it", needs=["place"], seconds=60)
+def files_grow(trial: Trial) -> None:
+    store = trial.store
+    count, size = trial.many(200, 2000), 400
+    for number in range(count):
+        store.add_message("s", "user", f"{number} {'x' * size}")
+    store.close()
+    total = sum(path.stat().st_size for path in trial.files())
+    allowed = count * (size + 500) * 3 + 1_000_000
+    if total > allowed:
+        raise Mismatch(f"files of at most {allowed} bytes for {count} messages of {size} characters", f"{total} bytes")

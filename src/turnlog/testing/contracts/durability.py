@@ -1,0 +1,137 @@
+"""Promise 3.4: what was acknowledged is there when the store is opened again: after closing, without closing, after kill -9."""
+
+from __future__ import annotations
+
+from turnlog.testing.checks import Mismatch, holds, same
+from turnlog.testing.registry import case
+from turnlog.testing.trial import Trial
+from turnlog.testing.turns import check_all_there, check_whole_turns, texts, turn
+
+
+@case("3.4.1", "What was stored is there when the store is closed and opened again", five=True, needs=["place"])
+def closed(trial: Trial) -> None:
+    wanted = [f"text {i} é😀" for i in range(20)]
+    for text in wanted:
+        trial.store.add_message("s", "user", text)
+    trial.store.add_message("gone", "user", "x")
+    trial.store.delete_session("gone")
+    trial.store.add_message("emptied", "user", "x")
+    trial.store.clear_session("emptied")
+    if callable(close := getattr(trial.store, "close", None)):
+        close()
+    again = trial.open_again()
+    same(texts(again.get_chat_history("s")), wanted, "the texts after opening again")
+    same(again.session_exists("gone"), False, "session_exists of a deleted session after opening again")
+    same(again.session_exists("emptied"), True, "session_exists of a cleared session after opening again")
+    same(again.get_chat_history("emptied"), [], "the history of a cleared session after opening again")
+    again.add_message("s", "user", "next")
+    same(texts(again.get_chat_history("s")), [*wanted, "next"], "the texts after going on")
+
+
+@case("3.4.2", "What was stored is there for another instance while the first is still open", five=True, needs=["place"])
+def while_open(trial: Trial) -> None:
+    for number in range(12):
+        trial.store.add_message("s", "user", f"{number}")
+        same(texts(trial.open_again().get_chat_history("s")), [f"{i}" for i in range(number + 1)], "the texts that a new instance reads")
+
+
+@case("3.4.3", "What a process stored is there after it left without closing", five=True, needs=["process"], seconds=30)
+def left(trial: Trial) -> None:
+    acknowledged = trial.writer("append", session_id="s", writer="p", count=25).wait()
+    same(len(acknowledged), 25, "the number of acknowledged messages")
+    check_all_there(trial.open_again().get_chat_history("s"), acknowledged)
+
+
+@case("3.4.4", "kill -9 of a writer at any moment loses no acknowledged turn and splits none", needs=["process"], seconds=90)
+def killed(trial: Trial) -> None:
+    rounds, at_once = trial.many(6, 60), 2
+    acknowledged: list[str] = []
+    for start in range(0, rounds, at_once):
+        size = trial.random.choice((0, 0, 300, 9000, 100_000))
+        each = [{"session_id": "s", "writer": f"k{start + i}", "count": 10**6, "size": size} for i in range(at_once)]
+        writers = trial.writers("append_turns", each)
+        for writer in writers:
+            writer.hear(trial.random.randrange(1, 12))
+        for writer in writers:
+            acknowledged += writer.kill(after=writer.pace() * trial.random.random())
+    again = trial.open_again()
+    # One turn of each writer may have been stored and not yet acknowledged.
+    seen = check_whole_turns(again.get_chat_history("s"))
+    lost = set(acknowledged) - set(seen)
+    holds(not lost, f"all {len(acknowledged)} acknowledged turns are there", f"{len(lost)} are lost, such as {sorted(lost)[:5]}")
+    extra = len(seen) - len(acknowledged)
+    holds(extra <= rounds, "at most one turn of each killed writer that was not acknowledged", f"{extra} such turns")
+    again.add_messages("s", turn("after", 0))
+    same(check_whole_turns(trial.open_again().get_chat_history("s"))[-1], "after 0", "the turn added after the kills")
+
+
+@case("3.4.5", "kill -9 while sessions are created: each is there whole or not at all", five=True, needs=["process"], seconds=60)
+def killed_creating(trial: Trial) -> None:
+    for start in range(trial.many(2, 16)):
+        names = [f"s{start} {i}" for i in range(4)]
+        writers = trial.writers("append", [{"session_id": name, "writer": "p", "count": 10**6} for name in names])
+        for number, (name, writer) in enumerate(zip(names, writers, strict=True)):
+            writer.hear(2 + number)
+            acknowledged = writer.kill(after=writer.pace() * trial.random.random())
+            attempted = [*acknowledged, f"p {len(acknowledged)}"]
+            history = trial.open_again().get_chat_history(name)
+            check_all_there(history, acknowledged, attempted=attempted)
+            same(texts(history), attempted[: len(history)], "the order of the messages")
+
+
+@case("3.4.6", "Titles, forks, snapshots and undo points are as durable as messages", needs=["process"], seconds=30)
+def labels(trial: Trial) -> None:
+    same(trial.writer("lay_out").wait(), ["done"], "what the process said")
+    store = trial.open_again()
+    same(store.get_session("main").title, "kept", "the title")
+    same(texts(store.get_chat_history("fork")), texts(turn("w", 0)[:2]), "the fork")
+    same(store.get_children("main"), ["fork"], "the children")
+    same([snapshot.label for snapshot in store.get_snapshots("main")], ["label"], "the labels of the snapshots")
+    same(len(store.get_chat_history("main")), 1, "the messages after the revert")
+    store.undo_revert("main")
+    same(len(store.get_chat_history("main")), 3, "the messages after undoing it")
+
+
+@case("3.4.7", "A killed writer leaves no file behind that a sweep does not remove", needs=["process"], seconds=60)
+def no_leftovers(trial: Trial) -> None:
+    clean, place = trial.another(), trial.place
+    clean.add_messages("s", turn("w", 0))
+    clean.set_title("s", "t")
+    clean.close()
+    for start in range(trial.many(2, 10)):
+        each = [{"session_id": "s", "writer": f"k{start} {i}", "count": 10**6, "size": 30_000} for i in range(3)]
+        for writer in trial.writers("append_turns", each):
+            writer.hear(3)
+            writer.kill(after=writer.pace() * trial.random.random())
+    trial.store.set_title("s", "t")
+    trial.store.sweep()
+    trial.store.close()
+    again = trial.open_again()
+    again.set_title("s", "t")
+    again.sweep()
+    again.close()
+    wanted = [path.relative_to(place).as_posix() for path in trial.files()]
+    other = next(path for path in trial.root.glob("p2/*"))
+    names = [path.relative_to(other).as_posix() for path in trial.files(other)]
+    holds(set(wanted) <= set(names), f"no more files than a store has that nobody killed: {names}", wanted)
+
+
+@case(
+    "3.4.8", "When no space is left a turn is refused with an error, nothing acknowledged is lost, and the store goes on", needs=["process"]
+)
+def no_space(trial: Trial) -> None:
+    trial.store.add_message("elsewhere", "user", "x")
+    lines = trial.writer("run_out_of_space", session_id="s", writer="d", size=20_000).wait()
+    if "never refused" in lines:
+        return
+    answered = [line for line in lines if line.startswith("answered")]
+    if answered:
+        raise Mismatch("add_messages returns True or raises", answered[0])
+    refusal = next(line for line in lines if line.startswith("refused"))
+    kinds = refusal.split()[2:]
+    holds("SessionError" in kinds and "OSError" in kinds, "a SessionError that is also an OSError", refusal.split()[1])
+    seen = check_whole_turns(trial.open_again().get_chat_history("s"))
+    acknowledged = [line for line in lines if not line.startswith("refused")]
+    lost = set(acknowledged) - set(seen)
+    holds(not lost, "every acknowledged turn is there", f"lost: {sorted(lost)[:5]}")
+    same(seen[-1], "after 0", "the newest turn, added once there was space again")

@@ -1,0 +1,88 @@
+"""The backends that the contract of the port is held against, one line each, and a way to call them without an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends.samples import a_head
+from turnlog.backends.json_file import JsonFileBackend
+from turnlog.backends.memory import MemoryBackend
+from turnlog.backends.sqlite import SqliteBackend
+from turnlog.store.drive import drive
+
+MAKERS: dict[str, Callable[[Path], Any]] = {
+    "memory": lambda folder: MemoryBackend(),
+    "sqlite": lambda folder: SqliteBackend(folder / "sessions.db", durability="process"),
+    "json": lambda folder: JsonFileBackend(folder / "sessions", durability="process"),
+}
+SHARING = ("memory", "sqlite")
+"""Those whose forks share records: they have the ability SharedRuns, and may read any run."""
+ONE_COMMIT = ("sqlite",)
+"""Those whose ``together`` is one transaction."""
+
+
+class Driven:
+    """A backend whose coroutines are run to their end by the call."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.backend, name)
+        return lambda *arguments, **options: drive(method(*arguments, **options))
+
+    @contextmanager
+    def together(self, session_id: str) -> Iterator[None]:
+        """The scope of the port, for ``with``; what is raised inside goes through it."""
+        scope = self.backend.together(session_id)
+        drive(scope.__aenter__())
+        try:
+            yield
+        except BaseException as error:
+            drive(scope.__aexit__(type(error), error, error.__traceback__))
+            raise
+        drive(scope.__aexit__(None, None, None))
+
+
+def _made(name: str, folder: Path) -> Iterator[Driven]:
+    backend = Driven(MAKERS[name](folder))
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(params=MAKERS)
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driven]:
+    """Every backend, empty."""
+    yield from _made(request.param, tmp_path)
+
+
+@pytest.fixture(params=SHARING)
+def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driven]:
+    """Every backend whose forks share records, empty."""
+    yield from _made(request.param, tmp_path)
+
+
+@pytest.fixture(params=ONE_COMMIT)
+def one_commit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driven]:
+    """Every backend that commits a scope as one, empty."""
+    yield from _made(request.param, tmp_path)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a SQLite file may come to be."""
+    return tmp_path / "sessions.db"
+
+
+@pytest.fixture
+def sqlite(path: Path) -> Iterator[Driven]:
+    """A SQLite backend with one empty session, which waits 0.2 seconds for others."""
+    made = Driven(SqliteBackend(path, durability="process", timeout=0.2))
+    made.put_head(a_head(), expect=None)
+    yield made
+    made.close()

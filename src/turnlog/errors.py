@@ -59,8 +59,8 @@ class ConflictError(SessionError):
     """A compare-and-set lost, or a known message id came with other content. Attributes: ``expected``, ``actual`` (revisions)."""
 
 
-class UnsupportedVerbError(SessionError, NotImplementedError):
-    """The store cannot do this, whatever the arguments. Attributes: ``verb``, ``reason``."""
+class UnsupportedVerbError(SessionError, NotImplementedError, AttributeError):
+    """The store cannot do this, whatever the arguments. Attributes: ``verb``, ``reason``. ``hasattr`` takes it for a no."""
 
 
 class ClosedStoreError(SessionError):

@@ -96,7 +96,7 @@ class Branching(Writing):
         shared = self._shared
         assert shared is not None
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
-        async with self.backend.together(child.session_id):
+        async with self._together(child.session_id):
             if not await shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop)):
                 return False
             # Retention and delete look at claims after they have changed the head: whoever sees the old head here came first.
@@ -271,7 +271,7 @@ class Branching(Writing):
         async def edit(head: Head) -> Head:
             to = await target(head)
             here = await self._position(head, head.shed + head.count)
-            if here == to:
+            if here.count == to.count and await self._common(session_id, here, to) == to.count:
                 return head
             after = tree.moved(head, await self._short(head, to), undo=await self._undo_point(head, here, head.undo))
             covered = head.fields.get("last_compaction")

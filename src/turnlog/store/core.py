@@ -6,6 +6,7 @@ import copy
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +45,10 @@ class Core:
         if self._closed:
             raise ClosedStoreError("the store is closed: open a new one")
 
+    def _together(self, session_id: str) -> AbstractAsyncContextManager[None]:
+        self._check_open()
+        return self.backend.together(check_session_id(session_id))
+
     async def _head(self, session_id: str) -> Head | None:
         self._check_open()
         return await self.backend.get_head(check_session_id(session_id))
@@ -65,7 +70,7 @@ class Core:
     async def _change(self, session_id: str, edit: Callable[[Head], Awaitable[Head]], *, create: bool = False) -> tuple[Head, Head]:
         """Compare-and-set the head to ``edit(head)``; gives the head before and after. The same head back means: nothing to do."""
         for _ in range(ATTEMPTS):
-            async with self.backend.together(session_id):
+            async with self._together(session_id):
                 head = await (self._head(session_id) if create else self._existing(session_id))
                 before = head or new_head(session_id)
                 after = await edit(before)

@@ -133,7 +133,7 @@ class Portability(Listing, Branching):
         head = replace(head, created_at=parse_time(data.get("created_at")))
         if len(records) > count:
             head = replace(head, past=(Stretch(head.run, 0, count),) if count else (), past_count=count, tail=len(records))
-        async with self.backend.together(session_id):
+        async with self._together(session_id):
             if existing is not None:
                 await self._mark(existing, closed=False)
             if not await self.backend.put_head(head, expect=existing.revision if existing else None, records=records):

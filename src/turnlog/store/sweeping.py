@@ -43,7 +43,7 @@ class Sweeping(Writing):
         if await self._is_child(claim) or await shared.references(claim.child_id, claim.child_run):
             return False
         parent = Parent(claim.session_id, UNBORN, claim.run, -1)
-        async with self.backend.together(claim.child_id):
+        async with self._together(claim.child_id):
             await shared.mark_run(claim.child_id, claim.child_run, parent, closed=True)
             if await self._is_child(claim):
                 # Born between the look and the mark, which must not stay on a run that lives.

@@ -105,7 +105,7 @@ class Writing(Core):
     async def delete_session(self, session_id: str) -> bool:
         """Erase the session. Its forks keep what they share. True also when there was none."""
         while True:
-            async with self.backend.together(session_id):
+            async with self._together(session_id):
                 head = await self._head(session_id)
                 if head is None:
                     return True
@@ -193,7 +193,7 @@ class Writing(Core):
     async def _renew(self, session_id: str, records: Sequence[Record], *, create: bool) -> None:
         """Give the session a new run that holds ``records``, and retire the old one."""
         for _ in range(ATTEMPTS):
-            async with self.backend.together(session_id):
+            async with self._together(session_id):
                 head = await self._head(session_id)
                 if head is None and not create:
                     return

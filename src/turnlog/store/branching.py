@@ -69,7 +69,7 @@ class Branching(Writing):
             covered = head.fields.get("last_compaction")
             kept = covered if covered and covered["message_index"] <= count else None
             fields = json.loads(json.dumps(with_fields(head, draft=None, last_compaction=kept, is_shared=None).fields))
-            fields["title"] = title or f"Fork of {title_of(head) or session_id}"
+            fields["title"] = title or fork_title(title_of(head) or session_id)
             child = tree.forked(
                 head,
                 await self._short(head, await self._position(head, head.shed + count)),
@@ -325,7 +325,7 @@ class Branching(Writing):
         if head.parent is None:
             return None
         above = await self.backend.get_head(head.parent.session_id)
-        return above if above is not None and above.born == head.parent.born else None
+        return above if above is not None and is_parent(above, head) else None
 
     async def _ancestors(self, session_id: str) -> list[str]:
         names: list[str] = []
@@ -342,7 +342,7 @@ class Branching(Writing):
         cursor: str | None = None
         while True:
             page = await self.backend.list_heads(Query(parent_id=head.session_id), cursor=cursor, limit=LIST_PAGE)
-            children += [child for child in page.heads if child.parent is not None and child.parent.born == head.born]
+            children += [child for child in page.heads if is_parent(head, child)]
             if page.cursor is None:
                 return sorted(children, key=lambda child: (child.created_at, child.session_id))
             cursor = page.cursor
@@ -359,6 +359,16 @@ def check_index(head: Head, index: object) -> int:
             count=head.count,
         )
     return index
+
+
+def fork_title(title: str) -> str:
+    """The title of a fork that was given none; that of a fork of a fork does not grow."""
+    return title if title.startswith("Fork of ") else f"Fork of {title}"
+
+
+def is_parent(above: Head, child: Head) -> bool:
+    """Whether ``above`` is the session that ``child`` was forked from, not a later one of that id. Another program names no life."""
+    return child.parent is not None and child.parent.session_id == above.session_id and child.parent.born in ("", above.born)
 
 
 def tree_node(head: Head) -> dict[str, Any]:

@@ -45,13 +45,13 @@ class Labels(Core):
 
     @verb
     async def rename_session(self, session_id: str, title: str) -> bool:
-        """``set_title`` under its other name."""
-        return await self._label(session_id, title=title)
+        """Give the session a title, under the name that programs use which keep it in the metadata; "" takes it away."""
+        return await self._title(session_id, title, everywhere=True)
 
     @verb
     async def set_title(self, session_id: str, title: str) -> bool:
-        """Give the session a title."""
-        return await self._label(session_id, title=title)
+        """Give the session a title; "" takes it away."""
+        return await self._title(session_id, title, everywhere=False)
 
     @verb
     async def share_session(self, session_id: str) -> bool:
@@ -109,6 +109,19 @@ class Labels(Core):
 
         async def edit(head: Head) -> Head:
             return with_fields(head, last_compaction={**checkpoint, "message_index": head.count})
+
+        await self._change(session_id, edit, create=True)
+        return True
+
+    async def _title(self, session_id: str, title: str, *, everywhere: bool) -> bool:
+        given = json_copy(title, "the title") or None
+
+        async def edit(head: Head) -> Head:
+            metadata = dict(head.fields.get("metadata") or {})
+            if everywhere or "title" in metadata:
+                metadata.pop("title", None)
+                metadata |= {"title": given} if given else {}
+            return with_fields(head, title=given, metadata=metadata or None)
 
         await self._change(session_id, edit, create=True)
         return True

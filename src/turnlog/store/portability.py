@@ -164,8 +164,15 @@ def imported_history(data: Mapping[str, Any]) -> tuple[list[Record], int]:
     messages, archive = listed(data, "messages"), listed(data, "archived_messages")
     metadata = messages[0].get("metadata") if messages else None
     if isinstance(metadata, Mapping) and metadata.get("compaction") and archive:
-        return [encode_message(message) for message in (*archive, *messages[1:])], len(archive)
-    return [encode_message(message) for message in messages], 0
+        return [imported_record(message) for message in (*archive, *messages[1:])], len(archive)
+    return [imported_record(message) for message in messages], 0
+
+
+def imported_record(message: Mapping[str, Any]) -> Record:
+    """The record of an exported message."""
+    if not isinstance(metadata := message.get("metadata") or {}, Mapping):
+        raise InvalidMessageError(f"metadata of an exported message must be an object, not a {type(metadata).__name__}")
+    return encode_message(SessionMessage.from_dict(message))
 
 
 def imported_snapshots(
@@ -190,7 +197,7 @@ def imported_snapshots(
                 continue
         if isinstance(shared, bool) or not isinstance(shared, int) or not 0 <= shared <= count:
             raise InvalidMessageError(f"snapshot {key!r:.60} shares {shared!r:.40} messages with a history of {count}")
-        yield key, snapshot, shared, [encode_message(message) for message in listed(snapshot, "messages")]
+        yield key, snapshot, shared, [imported_record(message) for message in listed(snapshot, "messages")]
 
 
 def listed(data: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

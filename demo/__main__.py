@@ -17,7 +17,7 @@ from demo.stage import Stage
 SCENES: dict[str, tuple[str, str, Scene]] = {
     "remember": ("REMEMBER", "two processes, one session; the first is killed in mid-answer", remember.play),
     "survive": ("SURVIVE", "eight writers, a kill -9 every 50 ms, no turn lost or torn", survive.play),
-    "branch": ("BRANCH", "fork, revert, undo: the tree costs nothing", branch.play),
+    "branch": ("BRANCH", "fork, revert and undo on SQLite; no message is copied", branch.play),
     "valid": ("STAY VALID", "a history cut anywhere is still one that the API takes", valid.play),
     "swap": ("SWAP", "five methods are the whole contract of a store", swap.play),
 }
@@ -44,7 +44,8 @@ def _play(stage: Stage, names: Sequence[str], folder: Path, seconds: float) -> i
     started = time.monotonic()
     stage.write(f"\n {stage.paint('bold', 'turnlog')} keeps the conversations of LLM agents and bots.\n")
     stage.write(f" {stage.paint('dim', 'Real files, real processes; every figure is measured in this run.')}\n")
-    stage.beat(0.6)
+    stage.write(f" {stage.paint('dim', 'The model is a stand-in without memory: it knows only the messages it is sent.')}\n")
+    stage.beat(0.8)
     outcomes: dict[str, Outcome] = {}
     for place, name in enumerate(names, 1):
         title, what, scene = SCENES[name]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import demo  # noqa: F401  # finds turnlog in a clone
 from demo.model import turn
-from turnlog.session import DefaultSessionStore
+from turnlog.session import DefaultSessionStore, SessionStore
 
 SESSION = "ada"
 
@@ -21,15 +21,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--session", default=SESSION, metavar="ID", help="the session to go on with (default: %(default)s)")
     parser.add_argument("--pace", type=float, default=0.05, metavar="SECONDS", help="time for a word of an answer (default: %(default)s)")
     options = parser.parse_args(arguments)
-    with DefaultSessionStore(options.folder) as store:
-        if sys.stdin.isatty():
-            print(f"{len(store.get_messages(options.session))} messages so far. Try: What do you know about me?")
-        for text in _lines():
-            messages = turn(store.get_chat_history(options.session), text)
-            _speak(messages[-1]["content"], options.pace)
-            store.add_messages(options.session, messages)
-            print(flush=True)
+    try:
+        with DefaultSessionStore(options.folder) as store:
+            _talk(store, options.session, options.pace)
+    except KeyboardInterrupt:
+        print()
+        return 130
     return 0
+
+
+def _talk(store: SessionStore, session: str, pace: float) -> None:
+    if sys.stdin.isatty():
+        print(f"{len(store.get_messages(session))} messages so far. Try: What do you know about me?")
+    for text in _lines():
+        messages = turn(store.get_chat_history(session), text)
+        _speak(messages[-1]["content"], pace)
+        store.add_messages(session, messages)
+        print(flush=True)
 
 
 def _lines() -> Iterator[str]:
@@ -38,8 +46,7 @@ def _lines() -> Iterator[str]:
     while True:
         try:
             text = input("you    " if person else "").strip()
-        except (EOFError, KeyboardInterrupt):
-            print() if person else None
+        except EOFError:
             return
         if text:
             if person:

@@ -39,8 +39,9 @@ def show_ending(stage: Stage, outcomes: Mapping[str, Outcome], folder: Path, sec
     stage.heading("NEXT", "from this folder")
     python = Path(sys.executable).name if shutil.which(Path(sys.executable).name) else sys.executable
     if "REMEMBER" in outcomes:
-        _command(stage, f"{python} -m demo.chat {folder_word}/remember", "go on with Ada's conversation", NEXT)
+        _command(stage, f"{python} -m demo.chat {folder_word}/remember", "go on as Ada", NEXT)
     _command(stage, f"{python} -m demo --scene survive --seconds 20", "a longer storm", NEXT)
+    _command(stage, "less README.md", "use it in your own program", NEXT)
     _command(stage, "make test", "every promise, as a test", NEXT)
     _command(stage, f"rm -r {folder_word}", "when you have seen enough", NEXT)
     stage.write("\n")

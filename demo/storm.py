@@ -16,6 +16,8 @@ from turnlog.session import SessionStore
 WRITERS = 8
 KILL_EVERY = 0.05
 """Seconds."""
+PATIENCE = 20.0
+"""Seconds to go on for where a machine is too busy to store even one turn sooner."""
 SESSION = "storm"
 TURN = 4
 """Messages in a turn: the user's, a tool call, its result, the answer."""
@@ -67,9 +69,9 @@ def storm(open_store: OpenStore, seconds: float, watch: Callable[[Account, int |
     processes = [_start(name, open_store, write_end, read_end) for name in names]
     started, luck = time.monotonic(), random.Random()
     try:
-        while (elapsed := time.monotonic() - started) < seconds:
+        while (elapsed := time.monotonic() - started) < seconds or (not account.acknowledged and elapsed < PATIENCE):
             next_kill = started + (account.kills + 1) * KILL_EVERY
-            heard.listen(min(next_kill, started + seconds))
+            heard.listen(next_kill)
             if time.monotonic() < next_kill:
                 continue
             place = luck.randrange(WRITERS)

@@ -62,7 +62,7 @@ def play(setting: Setting) -> Outcome:
     cuts, refused = sum(sweep.cuts for sweep in sweeps), sum(sweep.slices_refused for sweep in sweeps)
     windows = sum(sweep.windows_refused for sweep in sweeps)
     return Outcome(
-        proof=f"of {number(cuts)} cuts the APIs refuse {number(refused)} plain slices, {number(windows)} of turnlog's",
+        proof=f"of {number(cuts)} cuts the rules refuse {number(refused)} plain slices, {number(windows)} of turnlog's",
         broken=_broken(answers, sweeps, crashed),
         look=[(f"grep tool_call_id $D/{setting.folder.name}/weather.json", "one tool turn")],
     )
@@ -95,7 +95,8 @@ def _sweep(store: SessionStore, api: str, history: list[Message], judge: Judge) 
 
 def _show_cut(stage: Stage, total: int, requests: tuple[list[Message], list[Message]], answers: tuple[Answer, Answer]) -> None:
     widths = (COLUMN, COLUMN)
-    stage.line(f"Two tool calls looked up Rome and Oslo. The last {LAST} of {total} messages are sent:", beat=0.6)
+    stage.line(f"Two tool calls looked up Rome and Oslo. The last {LAST} of {total} messages go to")
+    stage.line("a stand-in API that holds them to both vendors' rules on tool calls.", beat=0.8)
     stage.line()
     titles = (f"messages[-{LAST}:]", f"store.get_chat_history(id, {LAST})")
     stage.columns([stage.paint("bold", title) for title in titles], widths)

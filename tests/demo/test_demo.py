@@ -210,11 +210,11 @@ PLANTED = {
     "writers that are given errors": (
         "survive",
         """
+        import demo.scenes.survive
         import demo.storm
         def fail(store, key, size):
             raise OSError("disk on fire")
         demo.storm.store_turn = fail
-        import demo.scenes.survive
         """,
         r"BROKEN SQLite: nothing was acknowledged\. Writers were given: OSError\.",
     ),

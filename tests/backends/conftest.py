@@ -32,6 +32,10 @@ class Driven:
     def __init__(self, backend: Any) -> None:
         self.backend = backend
 
+    def counter(self, *batches: int) -> int:
+        """How far appends of so many messages each raise the counter of a head."""
+        return len(batches)
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.backend, name)
         return lambda *arguments, **options: drive(method(*arguments, **options))
@@ -49,8 +53,15 @@ class Driven:
         drive(scope.__aexit__(None, None, None))
 
 
+class DrivenFiles(Driven):
+    """JSON files: each message raises the counter."""
+
+    def counter(self, *batches: int) -> int:
+        return sum(batches)
+
+
 def _made(name: str, folder: Path) -> Iterator[Driven]:
-    backend = Driven(MAKERS[name](folder))
+    backend = (DrivenFiles if name == "json" else Driven)(MAKERS[name](folder))
     yield backend
     backend.close()
 
@@ -84,5 +95,19 @@ def sqlite(path: Path) -> Iterator[Driven]:
     """A SQLite backend with one empty session, which waits 0.2 seconds for others."""
     made = Driven(SqliteBackend(path, durability="process", timeout=0.2))
     made.put_head(a_head(), expect=None)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where a directory of JSON files may come to be."""
+    return tmp_path / "sessions"
+
+
+@pytest.fixture
+def json_backend(root: Path) -> Iterator[Driven]:
+    """An empty directory of JSON files, which waits 0.1 seconds for others."""
+    made = Driven(JsonFileBackend(root, durability="process", lock_timeout=0.1))
     yield made
     made.close()

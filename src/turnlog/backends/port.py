@@ -49,8 +49,8 @@ class Backend(Protocol):
     """An engine.
 
     Methods are ``async`` in shape. Where ``blocking`` is true they never suspend, so that a sync store can run them
-    with one ``send(None)``; such a backend is safe to call from many threads. Every method is atomic on its own and, unless it says otherwise,
-    durable when it returns. Driver errors leave as StorageError and its kinds.
+    with one ``send(None)``; such a backend is safe to call from many threads. Every method is atomic on its own and,
+    unless it says otherwise, durable when it returns. Driver errors leave as StorageError and its kinds.
     """
 
     blocking: bool

@@ -7,23 +7,21 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, flock
 
-from turnlog.backends.json_file.foreign import read_foreign
-from turnlog.backends.json_file.front import Front, parse_front
-from turnlog.backends.json_file.lock import FileLock
+from turnlog.backends.json_file.files import LOCK, make_directory, remove_temporaries, storage_error
+from turnlog.backends.json_file.lock import FileLock, timed_out
 from turnlog.backends.json_file.names import SUFFIX, file_names, is_plain, praison_name
-from turnlog.backends.json_file.rewrite import SIDE, WholeFile, file_stamp
-from turnlog.backends.json_file.session_file import SessionFile, TornError, open_regular, read_first_line
-from turnlog.backends.json_file.side import Side, parse_side, with_changes
-from turnlog.errors import ClosedStoreError, CorruptSessionError, SessionError, StorageError
+from turnlog.backends.json_file.quarantine import bring_back, quarantined
+from turnlog.backends.json_file.session_file import SessionFile, TornError
+from turnlog.backends.json_file.views import View, WholeFile, load_side, load_view
+from turnlog.errors import ClosedStoreError, CorruptSessionError, SessionError
 from turnlog.messages import Record
 
 OPEN_FILES = 64
 """Sessions kept open; each holds two file descriptors."""
-
-View = SessionFile | WholeFile
+LARGE = 1024 * 1024
+"""Bytes from which on another program's file is read anew each time rather than kept in memory."""
 
 
 class Slot:
@@ -56,6 +54,17 @@ class Slot:
             lock.close()
         self.path = ""
 
+    def abandon(self) -> None:
+        """Close lock and file in a forked child, whose parent goes on using them."""
+        self.gone = True
+        self.depth = 0
+        with suppress(OSError):
+            self.forget_view()
+        lock, self.lock = self.lock, None
+        if lock is not None:
+            with suppress(OSError):
+                lock.abandon()
+
 
 class OpenSessions:
     """The sessions of a directory that are open in this process."""
@@ -73,13 +82,17 @@ class OpenSessions:
         slot = self.slots.get(session_id)
         if slot is None:
             return None
-        with slot.mutex:
+        if not slot.mutex.acquire(blocking=False):
+            return None
+        try:
             view, lock = slot.view, slot.lock
             if slot.depth or lock is None or type(view) is not SessionFile or view.ids is None:
                 return None
             for record in records:
                 if record.id in view.ids:
                     return None
+            if len(records) > 1 and len({record.id for record in records}) < len(records):
+                return None
             self._uses = slot.used = self._uses + 1
             try:
                 flock(lock.fd, LOCK_EX | LOCK_NB)
@@ -96,6 +109,8 @@ class OpenSessions:
                 raise
             finally:
                 flock(lock.fd, LOCK_UN)
+        finally:
+            slot.mutex.release()
 
     @contextmanager
     def opened(self, session_id: str, *, shared: bool = False, create: bool = False) -> Iterator[Slot | None]:
@@ -121,27 +136,35 @@ class OpenSessions:
         """Take the session's lock for this thread; ``release`` gives it back. None: no such session, and nothing is held."""
         while True:
             slot = self._slot(session_id)
-            slot.mutex.acquire()
+            if not slot.mutex.acquire(timeout=self.lock_timeout):
+                raise timed_out(f"session {session_id!r:.80}", self.lock_timeout)
             if slot.gone:
                 slot.mutex.release()
                 continue
             try:
                 found = self._enter(slot, shared=shared, create=create)
             except BaseException as error:
-                if slot.depth == 0:
-                    slot.close()
-                slot.mutex.release()
+                path = slot.path or self.root
+                self._leave(slot)
                 if isinstance(error, OSError) and not isinstance(error, SessionError):
-                    raise storage_error(error, slot.path or self.root) from error
+                    raise storage_error(error, path) from error
                 raise
             if found:
                 if not shared or slot.depth:
                     slot.depth += 1
                 return slot
-            if slot.depth == 0:
-                slot.close()
-            slot.mutex.release()
+            self._leave(slot)
             return None
+
+    def _leave(self, slot: Slot) -> None:
+        """End a use that came to nothing; nothing of the slot stays, unless an outer scope uses it."""
+        if slot.depth == 0:
+            slot.gone = True
+            slot.close()
+            with self._guard:
+                if self.slots.get(slot.session_id) is slot:
+                    del self.slots[slot.session_id]
+        slot.mutex.release()
 
     def release(self, slot: Slot) -> None:
         """End what ``hold`` began."""
@@ -150,7 +173,7 @@ class OpenSessions:
         if slot.depth == 0:
             if slot.lock is not None:
                 slot.lock.release()
-            if type(slot.view) is WholeFile and slot.view.stamp[1] > 1024 * 1024:
+            if type(slot.view) is WholeFile and slot.view.stamp[1] > LARGE:
                 slot.forget_view()
         slot.mutex.release()
 
@@ -182,13 +205,14 @@ class OpenSessions:
 
     def _close_oldest(self, wanted: Slot) -> None:
         for slot in sorted(self.slots.values(), key=lambda slot: slot.used):
+            if len(self.slots) <= OPEN_FILES:
+                return
             if slot is not wanted and slot.depth == 0 and slot.mutex.acquire(blocking=False):
                 try:
                     if slot.depth == 0:
                         slot.gone = True
                         slot.close()
                         del self.slots[slot.session_id]
-                        return
                 finally:
                     slot.mutex.release()
 
@@ -201,9 +225,13 @@ class OpenSessions:
         while True:
             if not slot.path and not self._find(slot, create=create):
                 return False
-            lock = slot.lock or FileLock(slot.path + ".lock", self.lock_timeout)
-            slot.lock = lock
-            lock.acquire(shared=shared)
+            try:
+                lock = slot.lock = slot.lock or FileLock(slot.path, self.lock_timeout)
+                lock.acquire(shared=shared)
+            except FileNotFoundError:
+                # The directory is gone: begin again from there.
+                slot.close()
+                continue
             try:
                 self._look(slot, exclusive=not shared)
             except TornError:
@@ -226,7 +254,7 @@ class OpenSessions:
                 exists = os.path.lexists(path)
             except ValueError:
                 continue
-            if exists and self._is_of(path, slot.session_id):
+            if self._is_of(path, slot.session_id) if exists else self._was_of(path, slot.session_id):
                 slot.path = path
                 return True
             if not exists and not free and (name == names[0] or is_plain(slot.session_id)):
@@ -237,14 +265,19 @@ class OpenSessions:
                     f"{os.path.join(self.root, names[0])} holds another session: move the file away",
                     path=os.path.join(self.root, names[0]),
                 )
-            os.makedirs(self.root, mode=0o700, exist_ok=True)
+            make_directory(self.root)
             slot.path = free
         return create
+
+    @staticmethod
+    def _was_of(path: str, session_id: str) -> bool:
+        """Whether the missing file held this session until another program set it aside."""
+        return os.path.lexists(path + LOCK) and bool(quarantined(path, session_id))
 
     def _is_of(self, path: str, session_id: str) -> bool:
         """Whether the existing file holds this session; its content is looked at under its lock."""
         try:
-            lock = FileLock(path + ".lock", self.lock_timeout)
+            lock = FileLock(path, self.lock_timeout)
         except OSError:
             if os.path.lexists(path):
                 raise
@@ -274,7 +307,7 @@ class OpenSessions:
             try:
                 if view.is_current():
                     return
-                if type(view) is SessionFile and os.stat(slot.path).st_ino == view.identity:
+                if type(view) is SessionFile and os.lstat(slot.path).st_ino == view.identity:
                     side = load_side(slot.path, view.head.born, view.edition)
                     if (side.changes if side else 0) == view.changes:
                         view.catch_up()
@@ -282,98 +315,26 @@ class OpenSessions:
             except (FileNotFoundError, TornError):
                 pass
             slot.forget_view()
+        remove_temporaries(slot.path)
+        view, missing = None, False
         try:
             view = load_view(slot.path, sync=self.sync, exclusive=exclusive)
         except FileNotFoundError:
-            return
-        if view is None or view.head.session_id != slot.session_id:
-            if view is not None:
-                view.close()
+            missing = True
+        if view is not None and view.head.session_id != slot.session_id:
+            view.close()
+            view = None
+        elif (missing and slot.lock is not None and slot.lock.was_there) or (type(view) is WholeFile and view.never_ours):
+            kept = quarantined(slot.path, slot.session_id)
+            if kept and not exclusive:
+                if view is not None:
+                    view.close()
+                raise TornError
+            if kept:
+                view = bring_back(slot.path, kept, view, sync=self.sync)
+        if view is None and not missing:
             slot.path = ""
-            return
         slot.view = view
-
-
-def load_view(path: str, *, sync: bool, exclusive: bool) -> View | None:
-    """Read a session file; None where it holds no session. Needs its lock; a torn end is repaired, or TornError without ``exclusive``.
-
-    Raises FileNotFoundError, CorruptSessionError, FormatVersionError.
-    """
-    fd = open_regular(path)
-    keep = False
-    try:
-        line = read_first_line(fd)
-        front = _parsed(path, line) if line is not None else None
-        if front is not None and line is not None:
-            view = SessionFile(path, fd, front, len(line), sync=sync)
-            side = load_side(path, front.head.born, front.edition)
-            try:
-                view.load_end(side)
-            except TornError:
-                if not exclusive:
-                    raise
-                view.repair(side)
-            keep = True
-            return view
-        return _whole_file(path, fd)
-    finally:
-        if not keep:
-            os.close(fd)
-
-
-def load_side(path: str, born: str, edition: int) -> Side | None:
-    """The side file, if there is one of this edition of the document."""
-    try:
-        with open(open_regular(path + SIDE, os.O_RDONLY), "rb") as file:
-            side = parse_side(file.read().decode())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise CorruptSessionError(f"{path + SIDE} cannot be read: move the file away", path=path + SIDE) from error
-    return side if (side.born, side.edition) == (born, edition) else None
-
-
-def _parsed(path: str, line: bytes) -> Front | None:
-    try:
-        return parse_front(line.decode())
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(path) from error
-
-
-def _whole_file(path: str, fd: int) -> WholeFile | None:
-    stamp = os.fstat(fd)
-    pieces: list[bytes] = []
-    while piece := os.pread(fd, 1024 * 1024, sum(map(len, pieces))):
-        pieces.append(piece)
-    try:
-        found = read_foreign(b"".join(pieces), modified=stamp.st_mtime)
-    except (ValueError, RecursionError) as error:
-        raise _unreadable(path) from error
-    if found is None:
-        return None
-    front, records = found
-    side = load_side(path, front.head.born, front.edition)
-    fields = with_changes(front.head.fields, side.fields) if side else front.head.fields
-    front.head = replace(front.head, fields=fields, updated_at=stamp.st_mtime_ns / 1e9)
-    if side:
-        front.rows["draft"] = merged_drafts(front.rows.get("draft", {}), side.drafts)
-    return WholeFile(path, file_stamp(stamp), front, records)
-
-
-def _unreadable(path: str) -> CorruptSessionError:
-    return CorruptSessionError(f"{path} cannot be read as a session: restore it from a backup, mend it, or move it away", path=path)
-
-
-def merged_drafts(rows: dict[str, str], drafts: dict[str, str | None]) -> dict[str, str]:
-    """The draft rows of the document with those of the side file, where None marks one that was dropped."""
-    return {key: body for key, body in {**rows, **drafts}.items() if body is not None}
-
-
-def storage_error(error: OSError, path: str) -> StorageError:
-    """An operating system's error as ours; it names the file and says nothing of its content."""
-    found = StorageError(f"{path}: {error.strerror or type(error).__name__}", path=path)
-    found.errno = error.errno
-    return found
 
 
 _everywhere: weakref.WeakSet[OpenSessions] = weakref.WeakSet()
@@ -385,10 +346,7 @@ def _begin_anew_in_child() -> None:
         slots, sessions.slots = sessions.slots, {}
         sessions._guard = threading.Lock()
         for slot in slots.values():
-            slot.gone = True
-            slot.depth = 0
-            with suppress(OSError):
-                slot.close()
+            slot.abandon()
 
 
 os.register_at_fork(after_in_child=_begin_anew_in_child)

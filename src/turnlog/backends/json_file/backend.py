@@ -9,43 +9,27 @@ A fork copies: each file stands alone. A head change rewrites the file, except t
 
 from __future__ import annotations
 
-import logging
 import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from turnlog.backends.cursors import decode_cursor, encode_cursor
-from turnlog.backends.json_file.access import OpenSessions, Slot, View, load_side, load_view, merged_drafts, storage_error
-from turnlog.backends.json_file.front import Front
-from turnlog.backends.json_file.lock import FileLock
-from turnlog.backends.json_file.names import SUFFIX
-from turnlog.backends.json_file.rewrite import (
-    SIDE,
-    TEMPORARY,
-    WholeFile,
-    file_stamp,
-    history_numbers,
-    sync_directory,
-    write_document,
-    write_front,
-    write_side,
-)
-from turnlog.backends.json_file.session_file import SessionFile, TornError
+from turnlog.backends.json_file.access import OpenSessions, Slot
+from turnlog.backends.json_file.files import remove_beside, sync_directory
+from turnlog.backends.json_file.front import CHILDREN, Front
+from turnlog.backends.json_file.listing import Directory
+from turnlog.backends.json_file.rewrite import history_numbers, write_document, write_front, write_side
+from turnlog.backends.json_file.session_file import SessionFile
 from turnlog.backends.json_file.side import Side, changes_between
+from turnlog.backends.json_file.views import View, WholeFile, front_of_view, head_of, load_side, read_view, view_records
 from turnlog.backends.port import Appended, Page, Query, RowKind
-from turnlog.errors import ConflictError, SessionError, UnsupportedVerbError
-from turnlog.heads import Head, Stretch
-from turnlog.messages import Record
+from turnlog.errors import ConflictError, CorruptSessionError, FormatVersionError, UnsupportedVerbError
+from turnlog.heads import Head, Parent, Stretch
+from turnlog.messages import Record, json_copy
 
 SMALL = 64 * 1024
 """Bytes of a document up to which a change of fields rewrites it."""
-KNOWN_HEADS = 4096
-"""Heads that listings remember, each as long as its file does not change."""
-
-log = logging.getLogger("turnlog")
 
 
 class JsonFileBackend:
@@ -66,7 +50,7 @@ class JsonFileBackend:
         self.root = os.path.abspath(os.fspath(root))
         self._sync = durability == "power"
         self._sessions = OpenSessions(self.root, lock_timeout, sync=self._sync)
-        self._heads: dict[str, tuple[tuple[int, int, int], Head | None]] = {}
+        self._directory = Directory(self.root, lock_timeout, sync=self._sync)
 
     # Heads ------------------------------------------------------------------------------------------------------------
 
@@ -79,16 +63,19 @@ class JsonFileBackend:
         """See Backend.put_head."""
         if len({record.id for record in records}) < len(records):
             raise ConflictError(f"the batch for session {head.session_id!r} names a message id twice", session_id=head.session_id)
+        head = replace(head, fields=json_copy(dict(head.fields), "the fields of the session"))
         with self._sessions.opened(head.session_id, create=True) as slot:
             assert slot is not None
             view = slot.view
             if (view.revision if view else None) != expect:
                 return False
+            if view is None and head.parent is not None:
+                self._show_child(head.parent, head.session_id, there=True)
             if view is None or records or view.head.run != head.run:
                 self._begin(slot, head, [record._replace(seq=seq) for seq, record in enumerate(records)])
             elif not same_history(head_of(view), head):
-                front, kept = self._front(slot, view), view_records(view)
-                self._lay_out(slot, replace_head(front, head), {record.seq: record for record in (*kept, *front.aside)})
+                front, kept = front_of_view(view), view_records(view)
+                self._lay_out(slot, replace(front, head=head), {record.seq: record for record in (*kept, *front.aside)})
             else:
                 self._change_fields(slot, view, head)
             return True
@@ -98,33 +85,20 @@ class JsonFileBackend:
         with self._sessions.opened(session_id) as slot:
             if slot is None or slot.view is None or slot.view.head.run != run:
                 return False
+            if slot.view.head.parent is not None:
+                # A parent that cannot be read must not keep its child from being erased.
+                with suppress(CorruptSessionError, FormatVersionError):
+                    self._show_child(slot.view.head.parent, session_id, there=False)
             slot.forget_view()
             os.unlink(slot.path)
-            self._remove_beside(slot.path)
+            remove_beside(slot.path)
             if self._sync:
                 sync_directory(slot.path)
             return True
 
     async def list_heads(self, query: Query, *, cursor: str | None, limit: int) -> Page:
         """See Backend.list_heads. ``updated_at`` is the file's time. What cannot be read is named in a log line and left out."""
-        below = decode_cursor(cursor) if cursor is not None else None
-        heads: list[Head] = []
-        for path, found in self._newest_first():
-            moment = found.st_mtime_ns / 1e9
-            if (query.since is not None and moment < query.since) or (query.until is not None and moment >= query.until):
-                continue
-            if below is not None and moment > below[0]:
-                continue
-            head = self._listed(path, found)
-            if head is None or not matches(head, query) or (below is not None and (moment, head.session_id) >= below):
-                continue
-            heads.append(replace(head, updated_at=moment))
-            if len(heads) > limit and heads[-1].updated_at != heads[limit - 1].updated_at:
-                break
-        heads.sort(key=lambda head: (head.updated_at, head.session_id), reverse=True)
-        more = len(heads) > limit
-        heads = heads[:limit]
-        return Page(heads, encode_cursor(heads[-1].updated_at, heads[-1].session_id) if more and heads else None)
+        return self._directory.page(query, cursor, limit)
 
     # Records ----------------------------------------------------------------------------------------------------------
 
@@ -141,7 +115,11 @@ class JsonFileBackend:
             ids = view.known_ids() if isinstance(view, SessionFile) else {record.id: record.seq for record in view_records(view)}
             known = {record.id: ids[record.id] for record in records if record.id in ids}
             if known or not records or (expect is not None and expect != view.revision) or len({r.id for r in records}) < len(records):
-                return judge(session_id, view, records, known, expect)
+                found = judge(session_id, view, records, known, expect)
+                if self._sync:
+                    # Its writer may have been killed before it could sync.
+                    os.fdatasync(view.fd)
+                return found
             if isinstance(view, WholeFile):
                 view = self._keep(slot, write_document(view.path, view.front, view.records, sync=self._sync))
                 view.known_ids()
@@ -165,7 +143,7 @@ class JsonFileBackend:
         with self._sessions.opened(session_id) as slot:
             if slot is None or slot.view is None or slot.view.head.run != run:
                 return
-            front = self._front(slot, slot.view)
+            front = front_of_view(slot.view)
             kept = [record for record in front.aside if record.seq < start or (stop is not None and record.seq >= stop)]
             if len(kept) < len(front.aside):
                 front.aside = kept
@@ -182,7 +160,7 @@ class JsonFileBackend:
                 side.drafts[key] = body
                 self._put_side(slot, side)
                 return True
-            front = self._front(slot, slot.view)
+            front = front_of_view(slot.view)
             front.rows.setdefault(kind, {})[key] = body
             self._rewrite(slot, slot.view, front)
             return True
@@ -192,7 +170,7 @@ class JsonFileBackend:
         with self._sessions.opened(session_id, shared=True) as slot:
             if slot is None or slot.view is None or slot.view.head.run != run:
                 return {}
-            rows = self._front(slot, slot.view).rows.get(kind, {})
+            rows = front_of_view(slot.view).rows.get(kind, {})
             return dict(rows) if keys is None else {key: body for key, body in rows.items() if key in keys}
 
     async def drop_rows(self, session_id: str, run: str, kind: RowKind | None = None, keys: Sequence[str] | None = None) -> None:
@@ -200,7 +178,7 @@ class JsonFileBackend:
         with self._sessions.opened(session_id) as slot:
             if slot is None or slot.view is None or slot.view.head.run != run:
                 return
-            front = self._front(slot, slot.view)
+            front = front_of_view(slot.view)
             gone = [(each, key) for each in front.rows if kind in (None, each) for key in front.rows[each] if keys is None or key in keys]
             if not gone:
                 return
@@ -230,7 +208,7 @@ class JsonFileBackend:
 
     async def compact(self) -> None:
         """See Backend.compact: removes what killed writers left. The documents hold nothing erased."""
-        for _ in self._newest_first():
+        for _ in self._directory.newest_first():
             pass
 
     async def close(self) -> None:
@@ -242,16 +220,37 @@ class JsonFileBackend:
     def _begin(self, slot: Slot, head: Head, records: list[Record]) -> None:
         """Lay out a new document; of what the file held before nothing stays."""
         front = Front(head=head)
+        assert slot.lock is not None
+        anything = slot.view is not None or slot.lock.was_there
         if slot.view is not None:
             # A side file belongs to one edition: a left-over one must not find its number again.
-            front.edition = self._front(slot, slot.view).edition
+            old = front_of_view(slot.view)
+            front.edition = old.edition
+            if old.head.born == head.born and CHILDREN in old.its_own:
+                front.its_own = {CHILDREN: old.its_own[CHILDREN]}
         self._lay_out(slot, front, {record.seq: record for record in records})
-        self._remove_beside(slot.path)
+        if anything:
+            remove_beside(slot.path)
+
+    def _show_child(self, parent: Parent, child_id: str, *, there: bool) -> None:
+        """Name or no longer name a fork in its parent's file, where praisonaiagents looks for it; no change of the parent's head."""
+        with self._sessions.opened(parent.session_id) as slot:
+            if slot is None or slot.view is None or parent.born not in ("", slot.view.head.born):
+                return
+            front = front_of_view(slot.view)
+            children = front.its_own.get(CHILDREN) or []
+            if there != (child_id in children):
+                children = [*children, child_id] if there else [each for each in children if each != child_id]
+                front.its_own = {**front.its_own, CHILDREN: children}
+                self._rewrite(slot, slot.view, front)
 
     def _lay_out(self, slot: Slot, front: Front, records: dict[int, Record]) -> None:
         """Write the document: the history that the head names as its messages, all other records aside."""
         numbers = history_numbers(front.head)
-        history = [records.pop(seq) for seq in numbers]
+        try:
+            history = [records.pop(seq) for seq in numbers]
+        except KeyError as error:
+            raise CorruptSessionError(f"{slot.path} misses message number {error}: nothing was changed", path=slot.path) from error
         front.aside = [records[seq] for seq in sorted(records)]
         self._keep(slot, write_document(slot.path, front, history, sync=self._sync))
 
@@ -265,27 +264,16 @@ class JsonFileBackend:
     def _change_fields(self, slot: Slot, view: View, head: Head) -> None:
         side = self._side(slot)
         if side is None or not isinstance(view, SessionFile) or not only_fields(head_of(view), head):
-            self._rewrite(slot, view, replace_head(self._front(slot, view), head))
+            self._rewrite(slot, view, replace(front_of_view(view), head=head))
             return
         side.fields = changes_between(view.head.fields, head.fields)
         side.changes += 1
-        self._put_side(slot, side)
+        self._put_side(slot, side, head.updated_at)
 
     def _keep(self, slot: Slot, written: SessionFile) -> SessionFile:
         slot.forget_view()
         slot.view = written
         return written
-
-    def _front(self, slot: Slot, view: View) -> Front:
-        """All that the document says beside its messages, as of now."""
-        if isinstance(view, WholeFile):
-            return view.front
-        front = view.read_front()
-        # Listings and rows see drafts that another process has written since the view was made.
-        side = load_side(slot.path, view.head.born, view.edition)
-        if side is not None:
-            front.rows["draft"] = merged_drafts(front.rows.get("draft", {}), side.drafts)
-        return replace_head(front, view.current_head())
 
     def _side(self, slot: Slot) -> Side | None:
         """The side file's content, ready to be changed; None where the document is short enough to be rewritten."""
@@ -294,120 +282,11 @@ class JsonFileBackend:
             return None
         return load_side(slot.path, view.head.born, view.edition) or Side(view.head.born, view.edition)
 
-    def _put_side(self, slot: Slot, side: Side) -> None:
+    def _put_side(self, slot: Slot, side: Side, updated_at: float | None = None) -> None:
         view = slot.view
         assert isinstance(view, SessionFile)
         write_side(slot.path, side, sync=self._sync)
-        view.take_side(side)
-
-    def _remove_beside(self, path: str) -> None:
-        """Remove what lies beside a document that is gone or new: it holds the content of what was."""
-        folder, name = os.path.split(path)
-        beside = (name + SIDE, name + TEMPORARY, name + SIDE + TEMPORARY)
-        torn = [f"{name}.torn-{number}" for number in range(1, self._torn(path) + 1)]
-        for each in (*beside, *torn):
-            with suppress(FileNotFoundError):
-                os.unlink(os.path.join(folder, each))
-
-    @staticmethod
-    def _torn(path: str) -> int:
-        """How many torn ends of a document are set aside; they are numbered from 1 without gaps."""
-        number = 0
-        while os.path.lexists(f"{path}.torn-{number + 1}"):
-            number += 1
-        return number
-
-    # Listing ----------------------------------------------------------------------------------------------------------
-
-    def _newest_first(self) -> Iterator[tuple[str, os.stat_result]]:
-        """The files that may hold a session, last changed first. Removes what killed writers left on the way."""
-        found = []
-        try:
-            with os.scandir(self.root) as entries:
-                for entry in entries:
-                    if entry.name.endswith(TEMPORARY):
-                        self._remove_left_over(entry.path)
-                    elif entry.name.endswith(SUFFIX):
-                        with suppress(FileNotFoundError):
-                            found.append((entry.path, entry.stat(follow_symlinks=False)))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise storage_error(error, self.root) from error
-        found = [(path, each) for path, each in found if stat.S_ISREG(each.st_mode)]
-        found.sort(key=lambda pair: pair[1].st_mtime_ns, reverse=True)
-        yield from found
-
-    def _remove_left_over(self, temporary: str) -> None:
-        """Remove a temporary file unless its writer is at work."""
-        path = temporary.removesuffix(TEMPORARY).removesuffix(SIDE)
-        if not path.endswith(SUFFIX):
-            return
-        lock = FileLock(path + ".lock", 0.0)
-        try:
-            lock.acquire()
-            os.unlink(temporary)
-        except (SessionError, FileNotFoundError):
-            log.debug("%s is in use or gone", temporary)
-        finally:
-            lock.close()
-
-    def _listed(self, path: str, found: os.stat_result) -> Head | None:
-        """The head of a file, remembered as long as the file does not change; None where there is no session to read."""
-        stamp = file_stamp(found)
-        known = self._heads.get(path)
-        if known is None or known[0] != stamp:
-            known = self._heads[path] = (stamp, self._load_head(path))
-            while len(self._heads) > KNOWN_HEADS:
-                with suppress(KeyError, StopIteration, RuntimeError):
-                    del self._heads[next(iter(self._heads))]
-        return known[1]
-
-    def _load_head(self, path: str) -> Head | None:
-        try:
-            try:
-                view = load_view(path, sync=self._sync, exclusive=False)
-            except (TornError, SessionError):
-                # An append may be under way: look again when it is done.
-                lock = FileLock(path + ".lock", self._sessions.lock_timeout)
-                try:
-                    lock.acquire()
-                    view = load_view(path, sync=self._sync, exclusive=True)
-                finally:
-                    lock.close()
-            if view is None:
-                return None
-            try:
-                return head_of(view)
-            finally:
-                view.close()
-        except FileNotFoundError:
-            return None
-        except (SessionError, OSError) as error:
-            log.warning("left out of the listing: %s", error if isinstance(error, SessionError) else storage_error(error, path))
-            return None
-
-
-def head_of(view: View) -> Head:
-    """The head as it is now."""
-    return view.current_head() if isinstance(view, SessionFile) else view.head
-
-
-def view_records(view: View) -> list[Record]:
-    """The records of the history, in its order."""
-    return view.all_messages() if isinstance(view, SessionFile) else view.records
-
-
-def read_view(view: View, start: int, stop: int) -> list[Record]:
-    """The records with numbers ``start`` to ``stop``, by number."""
-    if isinstance(view, SessionFile):
-        return view.read(start, stop)
-    return sorted(record for record in (*view.records, *view.front.aside) if start <= record.seq < stop)
-
-
-def replace_head(front: Front, head: Head) -> Front:
-    """The front with another head."""
-    return replace(front, head=head)
+        view.take_side(side, updated_at)
 
 
 def same_history(old: Head, new: Head) -> bool:
@@ -418,16 +297,6 @@ def same_history(old: Head, new: Head) -> bool:
 def only_fields(old: Head, new: Head) -> bool:
     """Whether nothing but fields, times and the counter differs."""
     return replace(old, fields={}, counter=0, updated_at=0.0) == replace(new, fields={}, counter=0, updated_at=0.0)
-
-
-def matches(head: Head, query: Query) -> bool:
-    """Whether a head is one that the query asks for; its times are looked at elsewhere."""
-    return (
-        head.session_id.startswith(query.prefix)
-        and (query.agent_name is None or head.fields.get("agent_name") == query.agent_name)
-        and (query.user_id is None or head.fields.get("user_id") == query.user_id)
-        and (query.parent_id is None or (head.parent is not None and head.parent.session_id == query.parent_id))
-    )
 
 
 def judge(session_id: str, view: View, records: Sequence[Record], known: dict[str, int], expect: str | None) -> Appended:

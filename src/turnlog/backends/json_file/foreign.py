@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from turnlog.backends.json_file.document import dump, record_of, to_bytes
-from turnlog.backends.json_file.front import MIRRORED, Front, created_at, fields_of, front_of, parent_of
+from turnlog.backends.json_file.front import MIRRORED, Front, created_at, fields_of, front_of, its_own, parent_of
 from turnlog.heads import Head, Stretch
 from turnlog.messages import Record
 
@@ -44,7 +44,7 @@ def read_foreign(data: bytes, *, modified: float) -> tuple[Front, list[Record]] 
             created_at=began,
             fields=fields_of(top, {**own, **folded}, {}),
         )
-        front = Front(head=head)
+        front = Front(head=head, its_own=its_own(top))
     history, unfolded = _history(top)
     front.archive = [] if unfolded else top.get("archived_messages") or []
     front.odd = [*front.odd, *[entry for entry in history if not isinstance(entry, dict)]]
@@ -54,7 +54,7 @@ def read_foreign(data: bytes, *, modified: float) -> tuple[Front, list[Record]] 
         front = replace(front, rows={}, aside=[], odd=[], head=replace(front.head, undo=None))
     numbers = {record.seq for record in records}
     front.aside = [record for record in front.aside if record.seq not in numbers]
-    front.head = _incarnation(front, records, data, unfolded)
+    front.head = incarnation(front, records, hashlib.sha256(data).hexdigest(), _refolded(front.head.fields, unfolded))
     return front, records
 
 
@@ -133,10 +133,10 @@ def _free_name(body: str, stamp: str, ids: set[str]) -> str:
         twins += 1
 
 
-def _incarnation(front: Front, records: list[Record], data: bytes, unfolded: int) -> Head:
-    """The head of what another program wrote: past stretches by number, and an open end behind them."""
+def incarnation(front: Front, records: list[Record], digest: str, fields: Mapping[str, Any]) -> Head:
+    """The head of what another program wrote: past stretches by number, and an open end behind them. ``digest`` names its content."""
     past: list[Stretch] = []
-    run = "x" + hashlib.sha256(data).hexdigest()[:20]
+    run = "x" + digest[:20]
     for record in records:
         if past and past[-1].stop == record.seq:
             past[-1] = past[-1]._replace(stop=record.seq + 1)
@@ -147,16 +147,19 @@ def _incarnation(front: Front, records: list[Record], data: bytes, unfolded: int
     if past and past[-1].stop == length:
         tail = past.pop().start
         count -= length - tail
-    front.in_order = all(one.stop <= other.start for one, other in zip(past, [*past[1:], Stretch(run, tail, length)], strict=True))
-    fields = front.head.fields
-    compaction = fields.get("last_compaction")
-    if unfolded and isinstance(compaction, dict) and isinstance(compaction.get("message_index"), int):
-        # Counted there from the summary on, here from the first message that the archive holds.
-        index = unfolded + max(0, compaction["message_index"] - 1)
-        fields = {**fields, "last_compaction": {**compaction, "message_index": index}}
+    front.in_order = all(one.stop <= other.start for one, other in zip(past, [*past[1:], Stretch(run, tail, length)], strict=False))
     return replace(
         front.head, run=run, counter=0, length=length, past=tuple(past), past_count=count, path=None, tail=tail, shed=0, fields=fields
     )
+
+
+def _refolded(fields: Mapping[str, Any], unfolded: int) -> Mapping[str, Any]:
+    """The fields, with the compaction's place counted from the first message that the archive holds, not from the summary on."""
+    compaction = fields.get("last_compaction")
+    if unfolded and isinstance(compaction, dict) and isinstance(compaction.get("message_index"), int):
+        index = unfolded + max(0, compaction["message_index"] - 1)
+        return {**fields, "last_compaction": {**compaction, "message_index": index}}
+    return fields
 
 
 def _name(*parts: str) -> str:

@@ -33,7 +33,9 @@ _OURS = frozenset(("session_id", "created_at", "updated_at", "messages", "messag
 """Keys of the file that no field can have; such a field is kept whole under metadata["turnlog"]."""
 _TREE = frozenset(("parent_id", "forked_from_message_id"))
 _KEPT_BY_PRAISON = frozenset(("agent_name", "user_id", "gateway_session_id", "agent_id", "runtime_state", "last_compaction"))
-_ITS_OWN = frozenset(("children_ids", "snapshots", "snapshot_storage"))
+CHILDREN = "children_ids"
+_ITS_OWN = frozenset((CHILDREN, "snapshots", "snapshot_storage"))
+"""Keys of praisonaiagents' own forks and snapshots; no fields of the session."""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,8 @@ class Front:
     """Records that the history does not show but a snapshot or undo point may need, by sequence number."""
     archive: list[Any] = field(default_factory=list)
     """praisonaiagents' archive of messages that it has cleared since: kept for it, no part of our history."""
+    its_own: dict[str, Any] = field(default_factory=dict)
+    """What praisonaiagents keeps of its forks and snapshots, for it."""
     odd: list[Any] = field(default_factory=list)
     """Entries of another program's messages that are no objects."""
     edition: int = 0
@@ -64,9 +68,10 @@ def front_text(front: Front) -> str:
         "session_id": head.session_id,
         "created_at": iso_time(head.created_at),
         **_FILLERS,
+        **front.its_own,
         "archived_messages": front.archive,
     }
-    top |= {key: value for key, value in head.fields.items() if key not in _OURS and key not in _TREE}
+    top |= {key: value for key, value in head.fields.items() if key not in _OURS and key not in _TREE and key not in _ITS_OWN}
     if head.parent is not None:
         top["parent_id"] = head.parent.session_id
         top["forked_from_message_id"] = str(head.parent.message_index) if head.parent.message_index >= 0 else None
@@ -85,11 +90,11 @@ def _must_keep(key: str, value: Any) -> bool:
     """Whether a field would be lost or changed by praisonaiagents, or by our own fillers."""
     if key == "metadata":
         return False
-    if key in _OURS or key in _TREE:
+    if key in _OURS or key in _TREE or key in _ITS_OWN:
         return True
     if key in _FILLERS and value == _FILLERS[key] and type(value) is type(_FILLERS[key]):
         return True
-    return key not in _KEPT_BY_PRAISON and key not in _ITS_OWN
+    return key not in _KEPT_BY_PRAISON
 
 
 def _ours_text(front: Front, kept: Mapping[str, Any]) -> str:
@@ -104,6 +109,9 @@ def _ours_text(front: Front, kept: Mapping[str, Any]) -> str:
         "counter": head.counter,
         "length": head.length,
     }
+    if json.loads(dump(head.session_id)) != head.session_id:
+        # Two surrogates in a row, which JSON cannot tell from the one character that they encode.
+        ours["session_bytes"] = head.session_id.encode("utf-8", "surrogatepass").hex()
     if head.past or head.past_count or head.tail or head.shed:
         ours |= {"past": head.past, "past_count": head.past_count, "tail": head.tail, "shed": head.shed}
     optional = {"path": head.path, "undo": head.undo, "parent": head.parent, "fields": kept, "rows": front.rows, "odd": front.odd}
@@ -146,6 +154,7 @@ def front_of(top: dict[str, Any]) -> Front | None:
             rows=ours.get("rows", {}),
             aside=[record_of(message) for message in ours.get("aside", ())],
             archive=top.get("archived_messages") or [],
+            its_own=its_own(top),
             odd=ours.get("odd", []),
             edition=ours["edition"],
             in_order=ours.get("in_order", True),
@@ -156,8 +165,9 @@ def front_of(top: dict[str, Any]) -> Front | None:
 
 def _head(top: dict[str, Any], metadata: dict[str, Any], ours: dict[str, Any]) -> Head:
     path, parent = ours.get("path"), ours.get("parent")
+    exact = ours.get("session_bytes")
     return Head(
-        session_id=top["session_id"],
+        session_id=bytes.fromhex(exact).decode("utf-8", "surrogatepass") if exact else top["session_id"],
         run=ours["run"],
         born=ours["born"],
         counter=ours["counter"],
@@ -182,11 +192,16 @@ def parent_of(top: Mapping[str, Any]) -> Parent | None:
     return Parent(parent_id, "", "", int(index) if isinstance(index, str) and index.isdecimal() else -1)
 
 
+def its_own(top: Mapping[str, Any]) -> dict[str, Any]:
+    """What a parsed file says of praisonaiagents' own forks and snapshots."""
+    return {key: top[key] for key in _ITS_OWN if key in top}
+
+
 def fields_of(top: Mapping[str, Any], metadata: dict[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
     """The head's fields: what the file shows, less what was only filled in, and what was kept because it might get lost."""
     fields: dict[str, Any] = {}
     for key, value in top.items():
-        if key in _OURS or key in _TREE or (key in _FILLERS and value == _FILLERS[key]):
+        if key in _OURS or key in _TREE or key in _ITS_OWN or (key in _FILLERS and value == _FILLERS[key]):
             continue
         if key in MIRRORED and key not in kept and metadata.get(key) == value:
             continue

@@ -12,7 +12,6 @@ LONGEST_NAME = 120
 _PLAIN = re.compile(r"[a-z0-9_-]{1,120}\Z")
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\Z")
 _KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-")
-_ESCAPE = re.compile(rb"%([0-9a-f]{2})")
 
 
 def is_plain(session_id: str) -> bool:
@@ -31,18 +30,10 @@ def file_names(session_id: str) -> tuple[str, ...]:
     return _escaped(session_id, first=_DEVICES.match(session_id) is not None) + SUFFIX, praison_name(session_id) + SUFFIX
 
 
-def session_of(name: str) -> str | None:
-    """The id that has this file name as its own; None where only the file itself tells."""
+def may_begin_with(name: str, prefix: str) -> bool:
+    """Whether a file of this name may hold a session whose id begins with ``prefix``; False spares looking into it."""
     stem = name.removesuffix(SUFFIX)
-    if is_plain(stem):
-        return stem
-    if stem.startswith("~") or "%" not in stem:
-        return None
-    try:
-        session_id = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), stem.encode()).decode("utf-8", "surrogatepass")
-    except UnicodeError:
-        return None
-    return session_id if name in file_names(session_id) else None
+    return "%" in stem or stem.startswith(("~", praison_name(prefix)))
 
 
 def praison_name(session_id: str) -> str:

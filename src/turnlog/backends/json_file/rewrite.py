@@ -1,55 +1,19 @@
-"""Writing a whole session file at once: a temporary file beside it, sync, rename; and what of another program's file becomes of it."""
+"""Writing a whole session file, or a side file, at once: a temporary file beside it, sync, rename."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 
 from turnlog.backends.json_file.document import iso_time, join_lines, message_text, tail_bytes, to_bytes
+from turnlog.backends.json_file.files import SIDE, TEMPORARY, create_new, put_in_place, remove, set_time, write_all
 from turnlog.backends.json_file.front import Front, front_text
-from turnlog.backends.json_file.session_file import KNOWN_IDS, SessionFile, write_all
+from turnlog.backends.json_file.session_file import KNOWN_IDS, SessionFile
 from turnlog.backends.json_file.side import Side, side_text
 from turnlog.heads import Head
 from turnlog.messages import Record
 
-TEMPORARY = ".tmp"
-SIDE = ".side"
 _CHUNK = 1024 * 1024
-
-
-@dataclass(slots=True)
-class WholeFile:
-    """A session file that another program wrote, read whole. The first write of ours lays it out anew."""
-
-    path: str
-    stamp: tuple[int, int, int]
-    """Inode, size and time of the file that was read."""
-    front: Front
-    records: list[Record]
-
-    @property
-    def head(self) -> Head:
-        """The head as it is now."""
-        return self.front.head
-
-    @property
-    def revision(self) -> str:
-        """The head's revision."""
-        return self.front.head.revision
-
-    def is_current(self) -> bool:
-        """Whether the path still names this very file. Raises FileNotFoundError when it is gone."""
-        return file_stamp(os.stat(self.path)) == self.stamp
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-def file_stamp(found: os.stat_result) -> tuple[int, int, int]:
-    """What tells one version of a file from another."""
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def history_numbers(head: Head) -> list[int]:
@@ -79,23 +43,14 @@ def write_front(old: SessionFile, front: Front, *, updated_at: str = "") -> Sess
 
 def write_side(path: str, side: Side, *, sync: bool) -> None:
     """Write the side file at once."""
-    fd = _create(path + SIDE + TEMPORARY)
+    temporary = path + SIDE + TEMPORARY
+    fd = create_new(temporary)
     try:
         write_all(fd, to_bytes(side_text(side)), 0)
-        _put_in_place(fd, path + SIDE + TEMPORARY, path + SIDE, sync=sync)
+        put_in_place(fd, temporary, path + SIDE, sync=sync)
     except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(path + SIDE + TEMPORARY)
+        remove(temporary)
         raise
-    finally:
-        os.close(fd)
-
-
-def sync_directory(path: str) -> None:
-    """Make the names in the directory of ``path`` survive power loss."""
-    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
     finally:
         os.close(fd)
 
@@ -104,7 +59,7 @@ def _write(path: str, front: Front, body: Iterable[bytes], updated_at: str, *, s
     front.edition += 1
     line = to_bytes(front_text(front))
     temporary = path + TEMPORARY
-    fd = _create(temporary)
+    fd = create_new(temporary)
     try:
         write_all(fd, line, 0)
         end = len(line)
@@ -116,38 +71,21 @@ def _write(path: str, front: Front, body: Iterable[bytes], updated_at: str, *, s
         written.tail = tail_bytes(updated_at, written.count, 0)
         written.size = end + len(written.tail)
         write_all(fd, written.tail, end)
-        _put_in_place(fd, temporary, path, sync=sync)
+        set_time(fd, front.head.updated_at)
+        put_in_place(fd, temporary, path, sync=sync)
+        remove(path + SIDE)
     except BaseException:
         os.close(fd)
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        remove(temporary)
         raise
-    with suppress(FileNotFoundError):
-        os.unlink(path + SIDE)
     return written
-
-
-def _put_in_place(fd: int, temporary: str, path: str, *, sync: bool) -> None:
-    if sync:
-        os.fsync(fd)
-    os.rename(temporary, path)
-    if sync:
-        sync_directory(path)
-
-
-def _create(path: str) -> int:
-    """A new file; what a killed writer left under the name goes. Only the holder of the session's lock comes here."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o600)
-    except FileExistsError:
-        os.unlink(path)
-        return os.open(path, flags, 0o600)
 
 
 def _copied(old: SessionFile) -> Iterator[bytes]:
     at = old.start
     while at < old.end:
         piece = os.pread(old.fd, min(_CHUNK, old.end - at), at)
+        if not piece:
+            raise OSError(f"{old.path} grew shorter while it was read")
         yield piece
         at += len(piece)

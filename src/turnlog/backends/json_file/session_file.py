@@ -7,22 +7,22 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
-from stat import S_ISREG
 
 from turnlog.backends.json_file.document import (
     MESSAGES,
+    cut_records,
     iso_time,
     last_number,
     line_text,
     message_text,
     parse_tail,
-    records_of,
     tail_bytes,
     whole_lines,
 )
+from turnlog.backends.json_file.files import set_aside, set_time, write_all
 from turnlog.backends.json_file.front import Front, parse_front
 from turnlog.backends.json_file.side import Side, with_changes
-from turnlog.errors import CorruptSessionError, StorageError
+from turnlog.errors import CorruptSessionError
 from turnlog.heads import Head
 from turnlog.messages import Record
 
@@ -73,7 +73,7 @@ class SessionFile:
     def is_current(self) -> bool:
         """Whether the path still names this file and nothing was added to it. Raises FileNotFoundError when it is gone."""
         # As long as the file is open here no other file can have its inode number.
-        return os.stat(self.path).st_ino == self.identity and os.pread(self.fd, len(self.tail) + 1, self.end) == self.tail
+        return os.lstat(self.path).st_ino == self.identity and os.pread(self.fd, len(self.tail) + 1, self.end) == self.tail
 
     def load_end(self, side: Side | None) -> None:
         """Learn where the messages end and how many there are. Raises TornError."""
@@ -113,12 +113,14 @@ class SessionFile:
         self.side = side
         self.changes = side.changes if side else 0
 
-    def take_side(self, side: Side) -> None:
-        """Note a side file that has just been put in place, in the closing tail too, so that others look there."""
+    def take_side(self, side: Side, updated_at: float | None) -> None:
+        """Note a side file that has just been put in place. ``updated_at``: when it changed fields; then the closing tail tells others."""
         known = self.changes
         self._note_side(side)
-        if self.changes != known:
+        if updated_at is not None or self.changes != known:
             self.write_tail()
+        if updated_at is not None:
+            set_time(self.fd, updated_at)
             if self.sync:
                 os.fdatasync(self.fd)
 
@@ -138,9 +140,9 @@ class SessionFile:
         return self.counter_offset + self.length - self.head.length + self.changes
 
     def current_head(self) -> Head:
-        """The head as it is now; its fields are the caller's to change only if he does not ask again."""
+        """The head as it is now; its fields are not the caller's to change."""
         fields = with_changes(self.head.fields, self.side.fields) if self.side else self.head.fields
-        modified = os.stat(self.path).st_mtime_ns / 1e9
+        modified = os.fstat(self.fd).st_mtime_ns / 1e9
         return replace(self.head, counter=self.counter, length=self.length, updated_at=modified, fields=fields)
 
     def catch_up(self) -> None:
@@ -172,7 +174,12 @@ class SessionFile:
         size = os.fstat(self.fd).st_size
         low, data = self._last_lines(size)
         end, records = whole_lines(data)
-        if self._last_written() > (records[-1].seq if records else -1):
+        last = records[-1].seq if records else -1
+        rest = data[end:]
+        tail = parse_tail(rest)
+        # One append that was cut short leaves one line at most, and no closing tail that counts it.
+        counted = tail is not None and tail[2] > max(self.length, last + 1) + self.count_offset
+        if self._last_written() > last or counted or rest.count(b'\n{"role":') > 1:
             raise CorruptSessionError(
                 f"{self.path} has lost messages from its middle: restore the file from a backup, or mend it by hand", path=self.path
             )
@@ -233,12 +240,14 @@ class SessionFile:
         try:
             if os.pwrite(self.fd, data, self.end) != len(data):
                 write_all(self.fd, data, self.end)
+            set_time(self.fd, now)
+            if self.sync:
+                os.fdatasync(self.fd)
         except OSError:
+            # What was not synced must not be found by a retry: that would count it as stored.
             write_all(self.fd, old, self.end)
             os.ftruncate(self.fd, self.size)
             raise
-        if self.sync:
-            os.fdatasync(self.fd)
         self.end += len(line)
         self.empty = False
         self.size = self.end + len(tail)
@@ -288,9 +297,19 @@ class SessionFile:
             return []
         if not self.in_order:
             return [record for record in self.all_messages() if start <= record.seq < stop]
+        if stop >= self.length and (lines := self._last(self.length - start)):
+            return [record for record in self._parse(lines) if record.seq >= start]
         low = self._boundary(start)
         high = self.end if stop >= self.length else self._boundary(stop, above=True)
         return [record for record in self._parse(self._region(low, high)) if start <= record.seq < stop]
+
+    def _last(self, wanted: int) -> bytes:
+        """The last ``wanted`` lines, which hold at least so many messages; b"" where a first guess of their size was too small."""
+        size = self.end - self.start
+        low = max(self.start, self.end - max(_BLOCK // 8, 2 * wanted * size // self.length))
+        data = os.pread(self.fd, self.end - low, low)
+        before, *lines = data.rsplit(b"\n", wanted)
+        return data[len(before) + 1 :] if lines and (len(lines) == wanted or low == self.start) else b""
 
     def _region(self, low: int, high: int) -> bytes:
         """The bytes of the lines from boundary ``low`` (the newline before a line) to ``high``."""
@@ -300,11 +319,11 @@ class SessionFile:
         if not data:
             return []
         try:
-            return records_of(data[:-1].decode() if data.endswith(b",") else data.decode())
-        except (ValueError, RecursionError) as error:
+            return cut_records(data[:-1].decode() if data.endswith(b",") else data.decode())
+        except (ValueError, RecursionError):
             raise CorruptSessionError(
                 f"{self.path} holds messages that cannot be read: restore the file from a backup, or mend it by hand", path=self.path
-            ) from error
+            ) from None  # the parser's error carries the text
 
     def _boundary(self, seq: int, *, above: bool = False) -> int:
         """A newline, all messages before which have numbers below ``seq``, close before ``seq``; ``above``: close after it instead.
@@ -365,15 +384,6 @@ class SessionFile:
             os.close(fd)
 
 
-def open_regular(path: str, flags: int = os.O_RDWR) -> int:
-    """Open an existing file, following no link. Raises StorageError for what is no regular file."""
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise StorageError(f"{path} is no regular file: move it away", path=path)
-    return fd
-
-
 def read_first_line(fd: int) -> bytes | None:
     """The front matter without its newline; None where the file does not begin with turnlog's."""
     mark = MESSAGES.encode() + b"\n"
@@ -384,32 +394,6 @@ def read_first_line(fd: int) -> bytes | None:
             return data[:at] if data.startswith(mark, at + 1 - len(mark)) else None
         more = os.pread(fd, max(_BLOCK, len(data)), len(data))
         if not more:
-            return None
+            # Cut right behind the front matter.
+            return data if data.endswith(MESSAGES.encode()) else None
         data += more
-
-
-def set_aside(path: str, data: bytes, *, sync: bool) -> str:
-    """Keep ``data`` in the first free ``<path>.torn-<n>``, and return that path."""
-    number = 1
-    while True:
-        torn = f"{path}.torn-{number}"
-        try:
-            fd = os.open(torn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            number += 1
-            continue
-        try:
-            write_all(fd, data, 0)
-            if sync:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        return torn
-
-
-def write_all(fd: int, data: bytes, at: int) -> None:
-    """Write all of ``data`` at the offset ``at``, in as many calls as it takes."""
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(fd, view, at)
-        view, at = view[done:], at + done

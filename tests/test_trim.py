@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.histories import SAID, THOUGHT, USER, History, Message, chat, item, output, random_history, result, soups, tool, use
 from tests.strict_api import broken_rules
-
 from turnlog import toolcalls, trim, validity
 from turnlog.errors import MessageIndexError
 from turnlog.trim import Window, first_kept, turns, window, within_tokens

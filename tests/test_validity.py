@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.histories import (
     OLD_CALL,
     OLD_RESULT,
@@ -27,7 +28,6 @@ from tests.histories import (
     use,
 )
 from tests.strict_api import RULES, broken_rules
-
 from turnlog.validity import PROBLEM_TEXTS, repair_history, validate_history
 
 ACCEPTED = {

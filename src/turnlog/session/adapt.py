@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, Self, overload
 
 from turnlog.errors import InvalidMessageError, MessageIndexError, SessionNotFoundError, StorageError, UnsupportedVerbError
 from turnlog.messages import ENVELOPE_KEYS, Record, SessionMessage, check_session_id, encode_message, new_token
 from turnlog.protocols import FIVE_METHODS, AsyncSessionStoreProtocol, SessionStoreProtocol, is_async
 from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.drive import drive
+from turnlog.store.portability import VERSION
 from turnlog.store.reading import check_limit
 from turnlog.store.sync import SessionStore
 from turnlog.store.values import SessionDiff
@@ -37,6 +38,7 @@ UNSUPPORTED: Mapping[str, str] = {
     **dict.fromkeys(("get_session", "get_session_model", "get_session_reasoning_effort"), _NO_FIELDS),
     **dict.fromkeys(("upsert_partial_assistant_message", "discard_partial_assistant_message"), "five methods cannot replace a message"),
     **dict.fromkeys(("import_sessions", "import_session"), "five methods cannot store a session whole, and keep no fields of one"),
+    "window": "five methods keep no ids of messages",
     "sweep": "there is nothing that turnlog could put in order behind five methods",
 }
 """What an adapted store cannot do, and why."""
@@ -111,6 +113,10 @@ class AsyncAdaptedStore:
                 return decided
             take = 2 * (take or 1)
 
+    async def get_working_history(self, session_id: str, max_messages: int | None = None) -> list[dict[str, Any]]:
+        """``get_chat_history``: nothing here notes a summary that could stand for a part of it."""
+        return await self.get_chat_history(session_id, max_messages)
+
     async def get_messages(self, session_id: str, start: int = 0, stop: int | None = None) -> list[SessionMessage]:
         """Messages ``start`` to ``stop`` of the history, as in a Python slice. Ids, times and metadata only where an envelope kept them."""
         for index in (start, stop):
@@ -157,8 +163,24 @@ class AsyncAdaptedStore:
         """Whether there is a session of that id."""
         return bool(await self._call("session_exists", check_session_id(session_id)))
 
+    async def export_session(self, session_id: str, *, include_lineage: bool = True) -> dict[str, Any]:
+        """The messages, in the form that a full store's ``import_sessions`` reads; no sessions where there is none."""
+        if not await self.session_exists(session_id):
+            return {"version": VERSION, "sessions": []}
+        messages = [message.to_dict() for message in await self.get_messages(session_id)]
+        return {"version": VERSION, "sessions": [{"session_id": session_id, "version": VERSION, "messages": messages}]}
+
+    async def invalidate_cache(self, session_id: str | None = None) -> None:
+        """Nothing to do: every read asks the object."""
+
     async def close(self) -> None:
         """Nothing to release: the object belongs to whoever made it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     def __getattr__(self, name: str) -> Any:
         raise refusal(name, type(self).__name__)
@@ -174,7 +196,8 @@ class AsyncAdaptedStore:
         answer = await self._call("add_message", check_session_id(session_id), role, content, metadata)
         if answer is not True:
             raise StorageError(
-                f"{type(self.store).__name__}.add_message answered {answer!r:.40} for session {session_id!r}: the message may not be stored",
+                f"{type(self.store).__name__}.add_message answered {answer!r:.40} for session {session_id!r}: "
+                "the message may not be stored",
                 session_id=session_id,
             )
         return True
@@ -229,6 +252,10 @@ class AdaptedStore:
         """The history as a model takes it, by the rules of a full store's ``get_chat_history``."""
         return drive(self._core.get_chat_history(session_id, max_messages, max_tokens=max_tokens, count_tokens=count_tokens))
 
+    def get_working_history(self, session_id: str, max_messages: int | None = None) -> list[dict[str, Any]]:
+        """``get_chat_history``: nothing here notes a summary that could stand for a part of it."""
+        return drive(self._core.get_working_history(session_id, max_messages))
+
     def get_messages(self, session_id: str, start: int = 0, stop: int | None = None) -> list[SessionMessage]:
         """Messages ``start`` to ``stop`` of the history, indexes as in a Python slice."""
         return drive(self._core.get_messages(session_id, start, stop))
@@ -253,8 +280,21 @@ class AdaptedStore:
         """Whether there is a session of that id."""
         return drive(self._core.session_exists(session_id))
 
+    def export_session(self, session_id: str, *, include_lineage: bool = True) -> dict[str, Any]:
+        """The messages, in the form that a full store's ``import_sessions`` reads; no sessions where there is none."""
+        return drive(self._core.export_session(session_id, include_lineage=include_lineage))
+
+    def invalidate_cache(self, session_id: str | None = None) -> None:
+        """Nothing to do: every read asks the object."""
+
     def close(self) -> None:
         """Nothing to release: the object belongs to whoever made it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __getattr__(self, name: str) -> Any:
         raise refusal(name, type(self).__name__)
@@ -278,6 +318,8 @@ def adapt_store(store: Any) -> SessionStore | AsyncSessionStore | AdaptedStore |
     """
     if isinstance(store, SessionStore | AsyncSessionStore | AdaptedStore | AsyncAdaptedStore):
         return store
+    if isinstance(store, type):
+        raise TypeError(f"{store.__name__} is a class, not a store: make one and pass that, {store.__name__}(...)")
     if isinstance(store, SessionStoreProtocol):
         return AdaptedStore(store)
     if isinstance(store, AsyncSessionStoreProtocol):

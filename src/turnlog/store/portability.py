@@ -120,6 +120,8 @@ class Portability(Listing, Branching):
         records, unfolded = imported_history(data)
         count = len(records)
         known = {record.id for record in records}
+        if len(known) < count:
+            raise InvalidMessageError("two messages of the exported session have the same id: give each its own, or leave ids out")
         rows: dict[str, str] = {}
         for key, snapshot, common, branch in imported_snapshots(data, records, unfolded):
             rows[key] = snapshot_row(snapshot, common, len(records), len(branch))

@@ -82,8 +82,35 @@ def lay_out(store: Any, place: Path) -> None:
     store.fork_session("main", 1, new_session_id="fork")
     store.create_snapshot("main", "label")
     store.revert_to_message("main", 0)
+    for name in ("deleted", "cleared"):
+        store.add_messages(name, turn("w", 0, 0))
+    store.delete_session("deleted")
+    store.clear_session("cleared")
     say("done")
     os._exit(0)
+
+
+def label(store: Any, place: Path, *, session_id: str, writer: str, count: int) -> None:
+    """Change the session's head ``count`` times, each time between two messages of others."""
+    for number in range(count):
+        store.add_message(session_id, "user", f"{writer} {number}")
+        store.update_session_metadata(session_id, **{f"{writer} {number}": number})
+        store.create_snapshot(session_id, f"{writer} {number}")
+        store.set_title(session_id, f"{writer} {number}")
+    store.close()
+
+
+def branch(store: Any, place: Path, *, session_id: str, writer: str) -> None:
+    """Turns, each followed by changes of the head, until killed; the line of a turn is printed once it is acknowledged."""
+    for number in range(10**6):
+        store.add_messages(session_id, turn(writer, number))
+        say(f"{writer} {number}")
+        store.set_title(session_id, f"title {number}")
+        store.create_snapshot(session_id, f"label {number}")
+        child = store.fork_session(session_id)
+        store.update_session_metadata(session_id, number=number)
+        if number % 2:
+            store.delete_session(child)
 
 
 def run_out_of_space(store: Any, place: Path, *, session_id: str, writer: str, size: int) -> None:
@@ -109,5 +136,5 @@ def run_out_of_space(store: Any, place: Path, *, session_id: str, writer: str, s
 
 
 JOBS: dict[str, Callable[..., None]] = {
-    job.__name__: job for job in (append, append_turns, append_to_many, count_up, lay_out, run_out_of_space)
+    job.__name__: job for job in (append, append_turns, append_to_many, branch, count_up, label, lay_out, run_out_of_space)
 }

@@ -15,13 +15,16 @@ from turnlog.testing.checks import Mismatch, NotRun, show
 from turnlog.testing.faces import declared_async, returned_async
 from turnlog.testing.registry import Case, Level, choose
 from turnlog.testing.report import Outcome, Report
-from turnlog.testing.subject import Factory, Subject
+from turnlog.testing.subject import NO_PLACE, Factory, Subject
 from turnlog.testing.trial import Trial
 
 FULL_TIME = 6.0
 """How many times longer than at the quick level a case may take at the full level."""
 
 TRACE_LINES = 12
+
+PROBE_SECONDS = 2.0
+"""How long the first look at a store may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,13 @@ class Verification:
 
     def run(self, one: Case) -> Outcome:
         """Run one case on a fresh store."""
+        if self.subject.asynchronous is None:
+            self.subject.asynchronous = _looks_async(self.subject)
         begun = time.perf_counter()
         limit = self.time_limit or one.seconds * (FULL_TIME if self.level == "full" else 1.0)
-        error, trace = _within(limit, lambda: self._attempt(one))
+        trial = Trial(self.subject, level=self.level, seed=f"{self.seed} {one.number}")
+        error, trace, hangs = _within(limit, lambda: self._attempt(one, trial))
+        (trial.abandon if hangs else trial.close)()
         seconds = time.perf_counter() - begun
         if error is None:
             return Outcome(one.number, one.title, "passed", seconds)
@@ -64,25 +71,22 @@ class Verification:
             expected, seen = "no error", f"{type(error).__name__}: {show(str(error))[1:-1]}"
         return Outcome(one.number, one.title, "failed", seconds, expected=expected, seen=seen, reproduce=self._reproduce(one), trace=trace)
 
-    def _attempt(self, one: Case) -> None:
+    def _attempt(self, one: Case, trial: Trial) -> None:
         subject = self.subject
         for need, missing in self._missing(subject).items():
             if need in one.needs and missing is not None:
                 raise NotRun(missing)
-        trial = Trial(subject, level=self.level, seed=f"{self.seed} {one.number}")
+        if "async" in one.needs and not subject.asynchronous:
+            raise NotRun("the store is sync")
+        if "process" in one.needs:
+            subject.child_header()
         try:
-            if subject.asynchronous is None:
-                subject.asynchronous = _looks_async(trial)
-            if "async" in one.needs and not subject.asynchronous:
-                raise NotRun("the store is sync")
-            if "process" in one.needs:
-                subject.child_header()
             one.check(trial)
         finally:
-            trial.close()
+            trial.close_stores()
 
     def _missing(self, subject: Subject) -> dict[str, str | None]:
-        place = None if subject.takes_place else "the factory takes no place, so a store cannot be opened again: give it a parameter place"
+        place = None if subject.takes_place else NO_PLACE
         limit = None if subject.takes_limit else "the factory takes no max_messages, so stores cannot be made to shed old turns"
         newer = None if subject.make_newer else "no make_newer was given, which would write what a newer version writes"
         return {"place": place, "process": place, "max_messages": limit, "make_newer": newer}
@@ -148,23 +152,25 @@ def verify_store(
     return Verification(subject, level, seed, time_limit=time_limit).report(only, stop_at_failure=stop_at_failure)
 
 
-def _looks_async(trial: Trial) -> bool:
-    scratch = trial.subject.open(trial.root / "probe" if not trial.subject.takes_place else _probe_place(trial), trial.loop)
-    try:
-        return any(declared_async(scratch)) or any(returned_async(scratch, trial.loop))
-    finally:
-        if callable(close := getattr(scratch, "close", None)):
-            trial.loop.run(close)
+def _looks_async(subject: Subject) -> bool:
+    """Whether any of the five methods is declared as a coroutine function, or gives something to await all the same."""
+    trial = Trial(subject, level="quick", seed="")
+    answers: list[bool] = []
+
+    def look() -> None:
+        answers.extend(declared_async(trial.raw))
+        if not any(answers):
+            answers.extend(returned_async(trial.raw, trial.loop))
+        trial.close_stores()
+
+    # A store that fails or hangs here does so in its own cases too, where that is reported.
+    _, _, hangs = _within(PROBE_SECONDS, look)
+    (trial.abandon if hangs else trial.close)()
+    return any(answers)
 
 
-def _probe_place(trial: Trial) -> Path:
-    place = trial.root / "probe"
-    place.mkdir(mode=0o700)
-    return place
-
-
-def _within(limit: float, action: Callable[[], None]) -> tuple[BaseException | None, str]:
-    """The error of the action, with its traceback; a Mismatch when it takes longer than ``limit`` seconds."""
+def _within(limit: float, action: Callable[[], None]) -> tuple[BaseException | None, str, bool]:
+    """The error of the action, its traceback, and whether it still runs after ``limit`` seconds, which is a Mismatch."""
     error: list[BaseException] = []
 
     def run() -> None:
@@ -179,11 +185,11 @@ def _within(limit: float, action: Callable[[], None]) -> tuple[BaseException | N
     if thread.is_alive():
         frame = sys._current_frames().get(thread.ident or 0)
         where = "".join(traceback.format_stack(frame)[-4:]) if frame else ""
-        return Mismatch(f"the case ends within {limit:.0f} s", "it hangs; the last lines show where"), where
+        return Mismatch(f"the case ends within {limit:g} s", "it hangs; the last lines show where"), where, True
     if not error:
-        return None, ""
+        return None, "", False
     raised: Any = error[0]
-    return raised, "" if isinstance(raised, NotRun) else _trace(raised)
+    return raised, "" if isinstance(raised, NotRun) else _trace(raised), False
 
 
 def _trace(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from turnlog.testing.registry import Level
-from turnlog.testing.steps import SESSIONS, VERBS, Pair, Step
+from turnlog.testing.steps import VERBS, Pair, Step
 from turnlog.testing.subject import Factory, Subject
 from turnlog.testing.trial import Trial
 
@@ -23,7 +23,8 @@ def state_machine(factory: Factory, *, level: Level = "quick") -> Any:
 
     from turnlog.testing.faces import declared_async
 
-    sessions, numbers = strategies.integers(0, SESSIONS - 1), strategies.integers(0, 999)
+    # Hypothesis likes small numbers; few sessions let its steps meet.
+    sessions, numbers = strategies.integers(0, 2), strategies.integers(0, 60)
 
     def rule_for(verb: str) -> Any:
         def do(self: Any, session: int, number: int) -> None:

@@ -24,6 +24,8 @@ A factory is given the place if its first parameter is required, or is named as 
 FILE_NAMES, it is given the path of a file in the place that is not there yet. So most store classes are factories as they are.
 """
 
+NO_PLACE = "the factory takes no place, so a store cannot be opened again: give it a parameter named place"
+
 DIRECTORY_NAMES = ("place", "session_dir", "directory", "folder", "root")
 FILE_NAMES = ("path", "file", "filename", "db_path", "database")
 
@@ -64,7 +66,7 @@ class Subject:
     def need_place(self) -> None:
         """NotRun where stores cannot be opened twice on one place."""
         if not self.takes_place:
-            raise NotRun("the factory takes no place, so a store cannot be opened again: give it a parameter named place")
+            raise NotRun(NO_PLACE)
 
     def child_header(self) -> dict[str, Any]:
         """What another process needs to open stores of this factory; NotRun where it cannot."""

@@ -40,6 +40,7 @@ class Trial:
         self._stores: list[Any] = []
         self._writers: list[Writer] = []
         self._places = 0
+        self._lock = threading.RLock()
         self.place = self.new_place()
         self._raw: Any = None
         self._store: Any = None
@@ -47,16 +48,19 @@ class Trial:
     @property
     def raw(self) -> Any:
         """The fresh store as the factory gave it."""
-        if self._raw is None:
-            self._raw = self._open(self.place)
-        return self._raw
+        # The threads of a race may be the first to ask, all at once.
+        with self._lock:
+            if self._raw is None:
+                self._raw = self._open(self.place)
+            return self._raw
 
     @property
     def store(self) -> Any:
         """The fresh store, to be called without await whether it is sync or async."""
-        if self._store is None:
-            self._store = self.subject.face(self.raw, self.loop)
-        return self._store
+        with self._lock:
+            if self._store is None:
+                self._store = self.subject.face(self.raw, self.loop)
+            return self._store
 
     def open_again(self, place: Path | None = None, **options: Any) -> Any:
         """Another instance on the same place, or on one of ``new_place``."""
@@ -148,14 +152,23 @@ class Trial:
             raise NotRun("the store keeps no files in its place")
         return found
 
+    def close_stores(self) -> None:
+        """Close what the case opened."""
+        while self._stores:
+            if callable(close := getattr(self._stores.pop(), "close", None)):
+                self.loop.run(close)
+
     def close(self) -> None:
-        """End what the case left: writers are killed, stores closed, files removed."""
+        """End what the case left: writers are killed and files removed."""
         for writer in self._writers:
             writer.kill()
-        for store in self._stores:
-            if callable(close := getattr(store, "close", None)):
-                self.loop.run(close)
         self.loop.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """As ``close``, where the case hangs: its thread, its stores and its loop are left to themselves."""
+        for writer in self._writers:
+            writer.kill()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _open(self, place: Path, **options: Any) -> Any:

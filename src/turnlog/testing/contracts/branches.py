@@ -62,12 +62,14 @@ def independent(trial: Trial) -> None:
 def forks_of_forks(trial: Trial) -> None:
     store, name = trial.store, "s"
     history = _write(store, "s", "0", "1", "2")
-    for depth in range(trial.many(12, 100)):
-        index = trial.random.randrange(len(history))
+    for depth in range(trial.many(70, 300)):
+        index = trial.random.randrange(max(0, len(history) - 4), len(history))
         name = store.fork_session(name, index)
         history = [*history[: index + 1], *_write(store, name, f"d{depth}", f"e{depth}")]
-        _check(store, name, history, f"the fork at depth {depth}")
-    same(len(store.get_ancestors(name)), trial.many(12, 100), "the number of ancestors")
+        if depth % 8 == 0:
+            _check(store, name, history, f"the fork at depth {depth}")
+    _check(store, name, history, "the deepest fork")
+    same(len(store.get_ancestors(name)), trial.many(70, 300), "the number of ancestors")
 
 
 @case("2.4", "An index out of range is an error, and no session comes of it")
@@ -239,7 +241,7 @@ def undo_snapshot(trial: Trial) -> None:
 @case("2.14", "Many reverts, each followed by messages, keep the history right")
 def many_reverts(trial: Trial) -> None:
     store, history = trial.store, _write(trial.store, "s", "0", "1", "2")
-    rounds = trial.many(150, 1500)
+    rounds = trial.many(110, 1500)
     for number in range(rounds):
         index = trial.random.randrange(max(0, len(history) - 3), len(history))
         store.revert_to_message("s", index)
@@ -247,6 +249,8 @@ def many_reverts(trial: Trial) -> None:
         if number % 25 == 0:
             _check(store, "s", history, f"the history after {number + 1} reverts")
     _check(store, "s", history, f"the history after {rounds} reverts")
+    for count in trial.random.sample(range(1, len(history)), 10):
+        same(texts(store.get_chat_history("s", count)), history[-count:], f"the last {count}")
     for index in sorted(trial.random.sample(range(len(history)), 10)):
         same([m.content for m in store.get_messages("s", index, index + 2)], history[index : index + 2], f"messages {index} to {index + 2}")
         _check(store, store.fork_session("s", index), history[: index + 1], f"a fork at {index}")

@@ -52,12 +52,16 @@ def cleared(trial: Trial) -> None:
     store = trial.store
     snapshots = _full_session(store, "s")
     store.set_title("s", "title")
+    store.set_agent_info("s", "agent", "user")
+    store.update_session_metadata("s", key=1)
     store.clear_session("s")
     _check_unreachable(store, "s", "clear_session")
     raises(NothingToUndoError, partial(store.undo_revert, "s"), "undo_revert after clear_session")
     for snapshot in snapshots:
         raises(SnapshotNotFoundError, partial(store.revert_to_snapshot, "s", snapshot), "revert_to_snapshot after clear_session")
-    same(store.get_session("s").title, "title", "the title, which clear_session keeps")
+    found = store.get_session("s")
+    kept = (found.title, found.agent_name, found.user_id, found.metadata.get("key"))
+    same(kept, ("title", "agent", "user", 1), "title, agent, user and metadata, which clear_session keeps")
     store.add_message("s", "user", "new")
     raises(NothingToUndoError, partial(store.undo_revert, "s"), "undo_revert after clear_session and a message")
     same(texts(store.get_chat_history("s")), ["new"], "the texts")
@@ -142,7 +146,7 @@ def reverted(trial: Trial) -> None:
 @case("3.9.7", "Threads that append and delete: the session ends as one or the other, and a deleted message never comes back", seconds=30)
 def append_against_delete(trial: Trial) -> None:
     store = trial.store
-    for number in range(trial.many(60, 600)):
+    for number in range(trial.many(40, 600)):
         name = f"s{number}"
         store.add_messages(name, turn("old", 0))
         trial.race(partial(store.add_messages, name, turn("new", 0)), partial(store.delete_session, name))
@@ -153,7 +157,9 @@ def append_against_delete(trial: Trial) -> None:
         same(texts(store.get_chat_history(name)), [*seen, "on"], "the texts after going on")
 
 
-@case("3.9.8", "Threads that append and clear: what was acknowledged after the clear is there, what was before is gone", seconds=30)
+@case(
+    "3.9.8", "Threads that append and clear: what was acknowledged after the clear is there, what was before is gone", five=True, seconds=30
+)
 def append_against_clear(trial: Trial) -> None:
     store = trial.store
     store.add_message("s", "user", "w -1")

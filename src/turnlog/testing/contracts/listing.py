@@ -32,6 +32,9 @@ def pages(trial: Trial) -> None:
         seen = [info.session_id for info in trial.store.iter_sessions(page_size=size)]
         same(sorted(seen), sorted(names), f"the ids with page_size={size}")
     same(len(trial.store.list_sessions(limit=10)), 10, "the number of sessions with limit=10")
+    for number in range(60):
+        trial.store.add_message(f"more {number}", "user", "x")
+    same((len(trial.store.list_sessions()), len(trial.store.recent())), (50, 10), "the numbers of list_sessions() and recent()")
 
 
 @case("2.51", "Listings show what changed last first")
@@ -129,7 +132,9 @@ def lines(trial: Trial) -> None:
     wanted = ("title", 2, "agent")
     same((line["title"], line["message_count"], line["agent_name"]), wanted, "title, count and agent of list_sessions")
     holds(datetime.fromisoformat(line["updated_at"]) >= datetime.fromisoformat(line["created_at"]), "updated_at after created_at", line)
+    created = store.get_session("s").created_at
     store.clear_session("s")
+    same(store.get_session("s").created_at, created, "created_at after clear_session")
     same(next(i for i in store.iter_sessions() if i.session_id == "s").message_count, 0, "the count after clear_session")
 
 

@@ -49,6 +49,8 @@ def instances(trial: Trial) -> None:
         stores[number % 2].add_message("s", "user", f"w {number}")
         for store in stores:
             same(texts(store.get_chat_history("s", 2)), [f"w {n}" for n in (number - 1, number) if n >= 0], "the last two messages")
+    same(stores[0].get_revision("s"), stores[1].get_revision("s"), "the revision that both instances see")
+    same(stores[0].add_messages("s", turn("w", 0), expect_revision=stores[1].get_revision("s")), True, "a revision read by the other")
 
 
 @case("3.2.4", "Threads with an instance each: every acknowledged message is there, once", needs=["place"])
@@ -93,6 +95,11 @@ def compare_and_set(trial: Trial) -> None:
     same(store.session_exists("none"), False, "session_exists after a lost compare-and-set")
     raises(ConflictError, lambda: store.add_messages("s", turn("w", 2), expect_revision="no such revision"), "a made-up revision")
     same(len(store.get_chat_history("s")), 6, "the number of messages")
+    store.clear_session("s")
+    raises(ConflictError, lambda: store.add_messages("s", turn("w", 3), expect_revision=""), "expect_revision '' on a cleared session")
+    store.add_messages("t", turn("w", 0), expect_revision="")
+    foreign = store.get_revision("t")
+    raises(ConflictError, lambda: store.add_messages("s", turn("w", 3), expect_revision=foreign), "another session's revision")
 
 
 @case("3.2.8", "Threads that count up by compare-and-set: no number is missing or there twice")
@@ -236,8 +243,21 @@ def instances_begin(trial: Trial) -> None:
 
 @case("3.2.16", "Processes that open a new place at the same moment lose nothing and refuse nothing", needs=["process"], seconds=60)
 def processes_begin(trial: Trial) -> None:
-    for _ in range(trial.many(2, 20)):
+    for _ in range(trial.many(1, 20)):
         place = trial.new_place()
         writers = trial.writers("append", [{"session_id": "s", "writer": f"p{i}", "count": 3} for i in range(4)], place=place)
         acknowledged = [line for writer in writers for line in writer.wait()]
         check_all_there(trial.open_again(place).get_chat_history("s"), acknowledged)
+
+
+@case("3.2.17", "Processes that label one session and add to it lose neither labels nor messages", needs=["process"], seconds=60)
+def processes_label(trial: Trial) -> None:
+    count = trial.many(15, 150)
+    writers = trial.writers("label", [{"session_id": "s", "writer": f"p{i}", "count": count} for i in range(2)])
+    for writer in writers:
+        writer.wait()
+    found = trial.store.get_session("s")
+    missing = {f"p{i} {n}" for i in range(2) for n in range(count)} - set(found.metadata)
+    holds(not missing, f"all {2 * count} keys of metadata", f"missing: {sorted(missing)[:5]}")
+    check_all_there(trial.store.get_chat_history("s"), [f"p{i} {n}" for i in range(2) for n in range(count)])
+    same(len(trial.store.get_snapshots("s")), 2 * count, "the number of snapshots")

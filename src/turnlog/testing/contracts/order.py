@@ -142,7 +142,7 @@ def processes_whole(trial: Trial) -> None:
 
 @case("3.1.10", "A large turn stays whole", seconds=30)
 def large_turn(trial: Trial) -> None:
-    size = trial.many(200, 3000)
+    size = trial.many(200, 9000)
     batch = [{"role": "user", "content": f"{i} {'x' * (i % 50)}"} for i in range(size)]
     trial.store.add_message("s", "user", "before")
     trial.store.add_messages("s", batch)

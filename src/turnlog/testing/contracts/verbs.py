@@ -6,7 +6,7 @@ import json
 from functools import partial
 from typing import Any
 
-from turnlog.errors import SessionError
+from turnlog.errors import ClosedStoreError, SessionError
 from turnlog.testing.checks import holds, raises, same
 from turnlog.testing.registry import case
 from turnlog.testing.trial import Trial
@@ -235,6 +235,17 @@ def contexts(trial: Trial) -> None:
     store.invalidate_cache("s")
     store.invalidate_cache()
     same(texts(store.get_chat_history("s")), ["x"], "the texts after invalidate_cache")
+
+    async def enter() -> bool:
+        async with raw as inside:
+            return inside is raw
+
+    if trial.subject.asynchronous:
+        same(trial.loop.run(enter), True, "async with gives the store")
+    else:
+        with raw as inside:
+            same(inside is raw, True, "with gives the store")
+    raises(ClosedStoreError, partial(store.add_message, "s", "user", "y"), "add_message after the with block")
 
 
 @case("2.44", "Clearing an unknown session creates nothing; reading never does")

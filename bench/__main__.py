@@ -1,0 +1,119 @@
+"""``python -m bench``: measures, shows each bar beside its limit, and writes the figures where it is told to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from bench.appends import append_bars
+from bench.heads import aftermath_bars, head_bars
+from bench.imports import import_bars
+from bench.listings import file_bars, row_bars
+from bench.machine import facts, in_memory
+from bench.measure import Bar
+from bench.peers import peer_figures, present
+from bench.picture import picture
+from bench.plan import Plan
+from bench.reads import SOURCE, read_bars
+from bench.report import Results, bar_line, heading, page, peer_lines, summary
+from bench.subjects import JSON, SQLITE
+
+DOCS = SOURCE.parent / "docs"
+SECTIONS: dict[str, tuple[Callable[[Plan], Iterator[Bar]], ...]] = {
+    "imports": (import_bars,),
+    "json": (partial(append_bars, subject=JSON), partial(read_bars, subject=JSON), file_bars),
+    "sqlite": (partial(append_bars, subject=SQLITE), partial(read_bars, subject=SQLITE), row_bars),
+    "heads": (head_bars, aftermath_bars),
+}
+PEERS = "peers"
+NEEDED_GB = 4
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run; 0 unless a measurement failed. A bar that falls short is a result, not a failure."""
+    options = _options(arguments)
+    options.scratch.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="run-", dir=options.scratch)).resolve()
+    try:
+        plan = Plan.quick(scratch) if options.quick else Plan(scratch=scratch)
+        if shutil.disk_usage(scratch).free < NEEDED_GB << 30:
+            print(f"The bench needs {NEEDED_GB} GiB of disk: pass --scratch with a folder that has them.", file=sys.stderr)
+            return 1
+        results = run(plan, options.only or [*SECTIONS, PEERS], quick=options.quick)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if options.json:
+        options.json.write_text(json.dumps(results.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if options.write_docs:
+        (DOCS / "benchmarks.md").write_text(page(results), encoding="utf-8")
+        (DOCS / "benchmarks.svg").write_text(picture(results.peers), encoding="utf-8")
+        print("written: docs/benchmarks.md, docs/benchmarks.svg")
+    return 1 if results.failures else 0
+
+
+def run(plan: Plan, names: list[str], *, quick: bool) -> Results:
+    """Measure the named sections and show each figure as soon as it is there."""
+    results = Results(facts(plan.scratch), quick)
+    print(", ".join(f"{name} {value}" for name, value in results.machine.items()))
+    if in_memory(plan.scratch):
+        print('The scratch folder lies in memory: bars with durability "power" say little there. Pass --scratch with a folder on a disk.')
+    for name in names:
+        for measured in SECTIONS.get(name, ()):
+            print(f"\n{heading()}")
+            _guarded(results, name, lambda measured=measured: _show(results, measured(plan)))  # type: ignore[misc]
+        if name == PEERS:
+            _guarded(results, name, lambda: _show_peers(results, plan))
+    print(f"\n{summary(results)}.")
+    for failure in results.failures:
+        print(f"failed: {failure}")
+    return results
+
+
+def _show(results: Results, bars: Iterator[Bar]) -> None:
+    for bar in bars:
+        results.bars.append(bar)
+        print(f"{bar_line(bar)}", flush=True)
+
+
+def _show_peers(results: Results, plan: Plan) -> None:
+    _, missing = present()
+    print()
+    if missing:
+        print(f"  Not installed here: {', '.join(missing)}. `make bench` installs them.")
+    results.peers.extend(peer_figures(plan))
+    for line in peer_lines(results.peers):
+        print(line)
+
+
+def _guarded(results: Results, name: str, measure: Callable[[], None]) -> None:
+    """One section that fails leaves the others their turn."""
+    try:
+        measure()
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is shown, and counts as a failure
+        traceback.print_exc()
+        said = str(error).strip().partition("\n")[0]
+        results.failures.append(f"{name}: {type(error).__name__}: {said}")
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure turnlog beside floors and other stores.")
+    parser.add_argument("--quick", action="store_true", help="shorter sessions and fewer rounds: about a minute")
+    parser.add_argument("--only", action="append", choices=[*SECTIONS, PEERS], help="measure this part only; may be given several times")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.svg; needs all parts")
+    parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where to work, on the disk to measure (build/bench)")
+    options = parser.parse_args(arguments)
+    if options.write_docs and options.only:
+        parser.error("--write-docs needs all parts: leave out --only")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -67,7 +67,7 @@ class SqliteBackend:
         """See Backend.put_head."""
         values = _head_values(head)
         if expect is not None:
-            statement, values = sql.UPDATE_HEAD, (*values, to_key(expect))
+            statement, values["expect"] = sql.UPDATE_HEAD, to_key(expect)
         else:
             statement = sql.INSERT_HEAD
         if not records:
@@ -76,7 +76,7 @@ class SqliteBackend:
             with Transaction(self._connections, undoable=True) as db:
                 if db.execute(statement, values).rowcount != 1:
                     return False
-                _insert(db, _number_run(db, values[0], head.run), 0, records)
+                _insert(db, _number_run(db, values["session_id"], head.run), 0, records)
                 return True
         except sqlite3.IntegrityError as error:
             text = f"run {head.run!r} cannot begin with these records: ids or places are taken"
@@ -184,13 +184,14 @@ class SqliteBackend:
             base = number[0] << RUN_SHIFT
             db.execute(sql.DROP_RECORDS, (base + start, base + (1 << RUN_SHIFT if stop is None else stop)))
             if start == 0 and stop is None:
-                db.execute(sql.FORGET_NUMBER, (run, to_key(session_id)))
+                db.execute(sql.FORGET_NUMBER, {"run": run, "session_id": to_key(session_id)})
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
     async def put_row(self, session_id: str, run: str, kind: RowKind, key: str, body: str) -> bool:
         """See Backend.put_row."""
-        return self._write(sql.PUT_ROW, (to_key(session_id), run, kind, to_key(key), body)) == 1
+        values = {"session_id": to_key(session_id), "run": run, "kind": kind, "key": to_key(key), "body": body}
+        return self._write(sql.PUT_ROW, values) == 1
 
     async def get_rows(self, session_id: str, run: str, kind: RowKind, keys: Sequence[str] | None = None) -> dict[str, str]:
         """See Backend.get_rows."""
@@ -208,7 +209,8 @@ class SqliteBackend:
     async def add_reference(self, reference: Reference) -> bool:
         """See SharedRuns.add_reference."""
         session_id, run, child_id, child_run, stop = reference
-        return self._write(sql.PUT_CLAIM, (run, child_run, to_key(session_id), to_key(child_id), stop)) == 1
+        values = {"session_id": to_key(session_id), "run": run, "child_id": to_key(child_id), "child_run": child_run, "stop": stop}
+        return self._write(sql.PUT_CLAIM, values) == 1
 
     async def references(self, session_id: str, run: str) -> list[Reference]:
         """See SharedRuns.references."""
@@ -265,7 +267,7 @@ class SqliteBackend:
         finally:
             self._connections.give(db)
 
-    def _write(self, statement: str, values: tuple[Any, ...]) -> int:
+    def _write(self, statement: str, values: tuple[Any, ...] | dict[str, Any]) -> int:
         """Run one statement as a transaction of its own, or in the scope of this thread; how many rows it changed."""
         connections = self._connections
         if connections.writer_thread == get_ident():
@@ -303,20 +305,20 @@ class _Together:
         self._transaction.__exit__(kind, error, trace)
 
 
-def _head_values(head: Head) -> tuple[Any, ...]:
+def _head_values(head: Head) -> dict[str, Any]:
     agent_name, user_id = head.fields.get("agent_name"), head.fields.get("user_id")
-    return (
-        to_key(head.session_id),
-        head.run,
-        head.counter,
-        head.length,
-        count_offset(head),
-        head.updated_at,
-        to_key(agent_name) if isinstance(agent_name, str) else None,
-        to_key(user_id) if isinstance(user_id, str) else None,
-        to_key(head.parent.session_id) if head.parent else None,
-        encode_head(head),
-    )
+    return {
+        "session_id": to_key(head.session_id),
+        "run": head.run,
+        "counter": head.counter,
+        "length": head.length,
+        "count_offset": count_offset(head),
+        "updated_at": head.updated_at,
+        "agent_name": to_key(agent_name) if isinstance(agent_name, str) else None,
+        "user_id": to_key(user_id) if isinstance(user_id, str) else None,
+        "parent_id": to_key(head.parent.session_id) if head.parent else None,
+        "body": encode_head(head),
+    }
 
 
 def _number_run(db: sqlite3.Cursor, key: str, run: str) -> int:

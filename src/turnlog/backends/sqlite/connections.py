@@ -8,6 +8,7 @@ import sqlite3
 import time
 from threading import Condition, Lock, get_ident
 from types import TracebackType
+from typing import Any
 from weakref import WeakSet
 
 from turnlog.backends.sqlite.schema import Durability, connect, create_file, prepare
@@ -99,7 +100,7 @@ class Connections:
             self._drop_writer()
         self.writing.release()
 
-    def patiently(self, db: sqlite3.Cursor, statement: str, values: tuple[object, ...] = ()) -> None:
+    def patiently(self, db: sqlite3.Cursor, statement: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> None:
         """Run a statement that may have to wait for a writer in another process."""
         deadline = 0.0
         while True:

@@ -3,13 +3,16 @@
 GET_HEAD = "SELECT body, run, counter, length, updated_at FROM heads WHERE session_id = ?"
 INSERT_HEAD = """
 INSERT INTO heads (session_id, run, counter, length, count_offset, updated_at, agent_name, user_id, parent_id, body)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE NOT EXISTS (SELECT 1 FROM marks WHERE run = ?2 AND closed)
+SELECT :session_id, :run, :counter, :length, :count_offset, :updated_at, :agent_name, :user_id, :parent_id, :body
+WHERE NOT EXISTS (SELECT 1 FROM marks WHERE run = :run AND closed)
 ON CONFLICT (session_id) DO NOTHING
 """
 UPDATE_HEAD = """
-UPDATE heads SET run_number = CASE WHEN run = ?2 THEN run_number END, run = ?2, counter = ?3, length = ?4, count_offset = ?5,
-    updated_at = ?6, agent_name = ?7, user_id = ?8, parent_id = ?9, body = ?10
-WHERE session_id = ?1 AND run || '.' || counter = ?11 AND NOT EXISTS (SELECT 1 FROM marks WHERE run = ?2 AND closed)
+UPDATE heads SET run_number = CASE WHEN run = :run THEN run_number END, run = :run, counter = :counter, length = :length,
+    count_offset = :count_offset, updated_at = :updated_at, agent_name = :agent_name, user_id = :user_id, parent_id = :parent_id,
+    body = :body
+WHERE session_id = :session_id AND run || '.' || counter = :expect
+    AND NOT EXISTS (SELECT 1 FROM marks WHERE run = :run AND closed)
 """
 REMOVE_HEAD = "DELETE FROM heads WHERE session_id = ? AND run = ?"
 
@@ -20,15 +23,16 @@ KNOWN = "SELECT id, body, meta FROM records WHERE run_number = ? AND id IN (SELE
 RUN_NUMBER = "SELECT number FROM runs WHERE run = ?"
 READ = "SELECT place & 0xffffffff, id, time, body, meta FROM records WHERE place >= ? AND place < ? ORDER BY place"
 DROP_RECORDS = "DELETE FROM records WHERE place >= ? AND place < ?"
-FORGET_NUMBER = "DELETE FROM runs WHERE run = ?1 AND NOT EXISTS (SELECT 1 FROM heads WHERE session_id = ?2 AND run = ?1)"
+FORGET_NUMBER = "DELETE FROM runs WHERE run = :run AND NOT EXISTS (SELECT 1 FROM heads WHERE session_id = :session_id AND run = :run)"
 
 PUT_ROW = """
-INSERT INTO rows (run, kind, key, body) SELECT ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM heads WHERE session_id = ?1 AND run = ?2)
+INSERT INTO rows (run, kind, key, body)
+SELECT :run, :kind, :key, :body WHERE EXISTS (SELECT 1 FROM heads WHERE session_id = :session_id AND run = :run)
 ON CONFLICT (run, kind, key) DO UPDATE SET body = excluded.body
 """
 PUT_CLAIM = """
 INSERT INTO claims (run, child_run, session_id, child_id, stop)
-SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM marks WHERE run = ?1 AND closed)
+SELECT :run, :child_run, :session_id, :child_id, :stop WHERE NOT EXISTS (SELECT 1 FROM marks WHERE run = :run AND closed)
 ON CONFLICT (run, child_run) DO UPDATE SET stop = excluded.stop
 """
 CLAIMS = "SELECT session_id, run, child_id, child_run, stop FROM claims"

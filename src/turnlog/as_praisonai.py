@@ -130,10 +130,7 @@ class _FiveMethods:
         return False
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return getattr(self._store, name)
-        except turnlog.session.UnsupportedVerbError as error:
-            raise AttributeError(str(error)) from error
+        return getattr(self._store, name)
 
 
 def _absent(owner: str, name: str) -> str:

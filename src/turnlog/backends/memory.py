@@ -5,8 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from threading import Lock
+from contextlib import AbstractAsyncContextManager
+from threading import RLock
+from types import TracebackType
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
 from turnlog.backends.head_json import count_offset, decode_head, encode_head
@@ -70,14 +71,29 @@ class _Run:
         return stored is not None and (stored.body, stored.meta) == (record.body, record.meta)
 
 
+class _Held:
+    """A lock held by a coroutine that never suspends."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: RLock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        self._lock.acquire()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lock.release()
+
+
 class MemoryBackend:
-    """Implements Backend and SharedRuns. Safe to call from many threads; ``together`` does nothing, as every verb is one step."""
+    """Implements Backend and SharedRuns. Safe to call from many threads; ``together`` holds the one lock, so no compare-and-set starves."""
 
     blocking = True
     copies = False
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self._sessions: dict[str, _Session] = {}
         self._children: defaultdict[str, set[str]] = defaultdict(set)
         self._newest_last: list[tuple[float, str]] | None = None
@@ -210,7 +226,7 @@ class MemoryBackend:
 
     def together(self, session_id: str) -> AbstractAsyncContextManager[None]:
         """See Backend.together."""
-        return nullcontext()
+        return _Held(self._lock)
 
     async def compact(self) -> None:
         """Nothing to do: what is erased is gone."""

@@ -9,7 +9,7 @@ from typing import Any
 from turnlog.testing.checks import Mismatch, holds
 
 TURN = 3
-"""Messages in a numbered turn."""
+"""Messages in a numbered turn, where nothing else is said."""
 
 
 def message(writer: str, number: int) -> dict[str, Any]:
@@ -17,13 +17,15 @@ def message(writer: str, number: int) -> dict[str, Any]:
     return {"role": "user", "content": f"{writer} {number}"}
 
 
-def turn(writer: str, number: int, size: int = 0) -> list[dict[str, Any]]:
-    """A turn of three messages that tell who wrote them; ``size`` characters of ballast in the middle one."""
-    return [
-        {"role": "user", "content": f"{writer} {number} 0"},
-        {"role": "assistant", "content": f"{writer} {number} 1 {'x' * size}"},
-        {"role": "assistant", "content": f"{writer} {number} 2"},
-    ]
+def turn(writer: str, number: int, size: int = 0, length: int = TURN) -> list[dict[str, Any]]:
+    """A turn of ``length`` messages that tell who wrote them; ``size`` characters of ballast in the second one."""
+    ballast = " " + "x" * size
+    return [{"role": "assistant" if i else "user", "content": f"{writer} {number} {i}{ballast if i == 1 else ''}"} for i in range(length)]
+
+
+def named_turn(number: int, length: int = TURN) -> list[dict[str, Any]]:
+    """A turn whose messages have ids that everyone knows, so that anyone can send it again."""
+    return [{**message, "id": f"turn-{number}-{i}"} for i, message in enumerate(turn("w", number, length=length))]
 
 
 def texts(history: Iterable[dict[str, Any]]) -> list[str]:
@@ -43,15 +45,17 @@ def check_all_there(history: Sequence[dict[str, Any]], acknowledged: Iterable[st
     holds(not strange, "only what was written is there", f"also there: {sorted(strange)[:5]}")
 
 
-def check_whole_turns(history: Sequence[dict[str, Any]], *, ordered: bool = True) -> list[str]:
+def check_whole_turns(history: Sequence[dict[str, Any]], *, ordered: bool = True, length: int = TURN) -> list[str]:
     """Every numbered turn is whole and in one piece, and each writer's turns are in its order; gives ``writer number`` of each turn."""
     words = [text.split()[:3] for text in texts(history)]
     seen: list[str] = []
-    for start in range(0, len(words), TURN):
-        group = words[start : start + TURN]
-        whole = len(group) == TURN and all(len(one) == TURN and one[:2] == group[0][:2] and one[2] == str(i) for i, one in enumerate(group))
-        if not whole:
-            raise Mismatch("turns are appended whole and in one piece", f"at message {start}: {[' '.join(one) for one in group]}")
+    for start in range(0, len(words), length):
+        group = words[start : start + length]
+        wanted = [[*group[0][:2], f"{i}"] for i in range(length)]
+        if group != wanted:
+            place = next((i for i, pair in enumerate(zip(group, wanted, strict=False)) if pair[0] != pair[1]), len(group))
+            found = " ".join(group[place]) if place < len(group) else "the end"
+            raise Mismatch(f"turns of {length} messages are appended whole and in one piece", f"at message {start + place}: {found}")
         seen.append(" ".join(group[0][:2]))
     if ordered:
         check_order_per_writer(seen)

@@ -80,15 +80,17 @@ def one_turn(trial: Trial) -> None:
 
 @case("3.1.6", "Threads' turns never interleave, and a reader sees only whole turns")
 def threads_whole(trial: Trial) -> None:
-    count = trial.many(20, 150)
+    for session_id, length, count in (("short", 3, trial.many(20, 150)), ("long", 120, trial.many(4, 30))):
 
-    def write(writer: str) -> None:
-        for number in range(count):
-            trial.store.add_messages("s", turn(writer, number))
+        def write(writer: str, session_id: str = session_id, length: int = length, count: int = count) -> None:
+            for number in range(count):
+                trial.store.add_messages(session_id, turn(writer, number, length=length))
 
-    trial.race(*(partial(write, f"w{i}") for i in range(3)), meanwhile=lambda _: check_whole_turns(trial.store.get_chat_history("s")))
-    seen = check_whole_turns(trial.store.get_chat_history("s"))
-    same(sorted(seen), sorted(f"w{i} {n}" for i in range(3) for n in range(count)), "the turns")
+        def check(_: object = None, session_id: str = session_id, length: int = length) -> list[str]:
+            return check_whole_turns(trial.store.get_chat_history(session_id), length=length)
+
+        trial.race(*(partial(write, f"w{i}") for i in range(3)), meanwhile=check)
+        same(sorted(check()), sorted(f"w{i} {n}" for i in range(3) for n in range(count)), "the turns")
 
 
 @case("3.1.7", "Turns and single messages of threads: a single message never falls into a turn")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from turnlog.errors import ConflictError, SessionError
 from turnlog.testing.checks import holds, raises, same
 from turnlog.testing.registry import case
 from turnlog.testing.trial import Trial
-from turnlog.testing.turns import texts, turn
+from turnlog.testing.turns import named_turn, texts, turn
+
+LONG = 130
+"""Messages of a turn that an engine might be tempted to write in several goes."""
 
 REMEMBERED = 1000
 """Messages after which every store must still know an id; JSON files promise 1,024, databases more."""
-
-
-def _named(number: int, count: int = 3) -> list[dict[str, Any]]:
-    return [{**message, "id": f"turn-{number}-{i}"} for i, message in enumerate(turn("w", number)[:count])]
 
 
 @case("3.3.1", "The same id with the same content is success, and stored once")
@@ -24,21 +22,21 @@ def same_again(trial: Trial) -> None:
     store = trial.store
     for _ in range(3):
         same(store.add_message("s", "user", "once", message_id="m1"), True, "add_message with a known id and the same content")
-        same(store.add_messages("s", _named(0)), True, "add_messages with known ids and the same content")
+        same(store.add_messages("s", named_turn(0)), True, "add_messages with known ids and the same content")
     same(texts(store.get_chat_history("s")), ["once", *texts(turn("w", 0))], "the texts")
     same([message.id for message in store.get_messages("s")], ["m1", "turn-0-0", "turn-0-1", "turn-0-2"], "the ids")
     before = store.get_revision("s")
-    store.add_messages("s", _named(0))
+    store.add_messages("s", named_turn(0))
     same(store.get_revision("s"), before, "the revision after a retry that wrote nothing")
 
 
 @case("3.3.2", "A retry is known after other messages came in between")
 def later(trial: Trial) -> None:
     store = trial.store
-    store.add_messages("s", _named(0))
+    store.add_messages("s", named_turn(0))
     for number in range(1, 8):
-        store.add_messages("s", _named(number))
-    same(store.add_messages("s", _named(0)), True, "the retry of the first turn")
+        store.add_messages("s", named_turn(number))
+    same(store.add_messages("s", named_turn(0)), True, "the retry of the first turn")
     same(store.add_message("s", "assistant", turn("w", 3)[1]["content"], message_id="turn-3-1"), True, "the retry of one message of a turn")
     same(len(store.get_chat_history("s")), 24, "the number of messages")
 
@@ -46,11 +44,11 @@ def later(trial: Trial) -> None:
 @case("3.3.3", "A retry succeeds whatever expect_revision says, for it is looked at first")
 def before_revision(trial: Trial) -> None:
     store = trial.store
-    store.add_messages("s", _named(0), expect_revision="")
+    store.add_messages("s", named_turn(0), expect_revision="")
     old = store.get_revision("s")
-    store.add_messages("s", _named(1), expect_revision=old)
-    same(store.add_messages("s", _named(1), expect_revision=old), True, "the retry with the revision of the first try")
-    same(store.add_messages("s", _named(0), expect_revision=""), True, "the retry of the turn that created the session")
+    store.add_messages("s", named_turn(1), expect_revision=old)
+    same(store.add_messages("s", named_turn(1), expect_revision=old), True, "the retry with the revision of the first try")
+    same(store.add_messages("s", named_turn(0), expect_revision=""), True, "the retry of the turn that created the session")
     same(len(store.get_chat_history("s")), 6, "the number of messages")
 
 
@@ -69,23 +67,27 @@ def other_content(trial: Trial) -> None:
 @case("3.3.5", "A turn that is known in part is ConflictError, and nothing of it is stored")
 def known_in_part(trial: Trial) -> None:
     store = trial.store
-    store.add_messages("s", _named(0))
+    store.add_messages("s", named_turn(0))
     for place in range(3):
-        mixed = _named(1)
-        mixed[place] = _named(0)[place]
+        mixed = named_turn(1)
+        mixed[place] = named_turn(0)[place]
         raises(ConflictError, lambda mixed=mixed: store.add_messages("s", mixed), f"a turn whose message {place} alone is known")  # type: ignore[misc]
-    raises(ConflictError, lambda: store.add_messages("s", [*_named(0), *_named(2)]), "a known turn with a new one behind it")
+    raises(ConflictError, lambda: store.add_messages("s", [*named_turn(0), *named_turn(2)]), "a known turn with a new one behind it")
     same(texts(store.get_chat_history("s")), texts(turn("w", 0)), "the texts")
-    same(store.add_messages("s", _named(1)), True, "the new turn by itself")
+    same(store.add_messages("s", named_turn(1)), True, "the new turn by itself")
+    long = named_turn(3, LONG)
+    store.add_message("s", "user", "taken", message_id=long[-1]["id"])
+    raises(ConflictError, lambda: store.add_messages("s", long), f"a turn of {LONG} messages of which the last is known")
+    same(len(store.get_chat_history("s")), 7, "the number of messages")
 
 
 @case("3.3.6", "Ids of reverted messages count as known")
 def after_revert(trial: Trial) -> None:
     store = trial.store
-    store.add_messages("s", _named(0))
-    store.add_messages("s", _named(1))
+    store.add_messages("s", named_turn(0))
+    store.add_messages("s", named_turn(1))
     store.revert_to_message("s", 2)
-    same(store.add_messages("s", _named(1)), True, "the retry of a turn that was reverted")
+    same(store.add_messages("s", named_turn(1)), True, "the retry of a turn that was reverted")
     same(texts(store.get_chat_history("s")), texts(turn("w", 0)), "the texts: a late retry does not bring back what was reverted")
     raises(ConflictError, lambda: store.add_message("s", "user", "other", message_id="turn-1-0"), "a reverted id with other content")
 
@@ -94,7 +96,7 @@ def after_revert(trial: Trial) -> None:
 def after_clear(trial: Trial) -> None:
     store = trial.store
     for end in (store.clear_session, store.delete_session):
-        store.add_messages("s", _named(0))
+        store.add_messages("s", named_turn(0))
         end("s")
         same(store.add_message("s", "user", "other", message_id="turn-0-0"), True, "add_message with an id that was erased")
         same(texts(store.get_chat_history("s")), ["other"], "the texts")
@@ -120,11 +122,11 @@ def twice_in_turn(trial: Trial) -> None:
 @case("3.3.10", "An id is remembered over many later messages", seconds=30)
 def remembered(trial: Trial) -> None:
     store = trial.store
-    store.add_messages("s", _named(0))
+    store.add_messages("s", named_turn(0))
     later_messages = trial.many(300, REMEMBERED)
     for start in range(0, later_messages, 50):
         store.add_messages("s", [{"role": "user", "content": f"{start + i}"} for i in range(50)])
-    same(store.add_messages("s", _named(0)), True, "the late retry")
+    same(store.add_messages("s", named_turn(0)), True, "the late retry")
     raises(ConflictError, lambda: store.add_message("s", "user", "other", message_id="turn-0-1"), "its id with other content")
     same(len(store.get_chat_history("s")), 3 + -(-later_messages // 50) * 50, "the number of messages")
 
@@ -135,7 +137,7 @@ def racing(trial: Trial) -> None:
 
     def send() -> None:
         for number in range(rounds):
-            same(trial.store.add_messages("s", _named(number)), True, "add_messages, by whichever thread")
+            same(trial.store.add_messages("s", named_turn(number)), True, "add_messages, by whichever thread")
 
     trial.race(*(send for _ in range(4)))
     same(texts(trial.store.get_chat_history("s")), [text for n in range(rounds) for text in texts(turn("w", n))], "the texts")
@@ -143,11 +145,11 @@ def racing(trial: Trial) -> None:
 
 @case("3.3.12", "A retry through another instance of the store is known", needs=["place"])
 def other_instance(trial: Trial) -> None:
-    trial.store.add_messages("s", _named(0))
+    trial.store.add_messages("s", named_turn(0))
     other = trial.open_again()
-    same(other.add_messages("s", _named(0)), True, "the retry by another instance")
-    other.add_messages("s", _named(1))
-    same(trial.store.add_messages("s", _named(1)), True, "the retry by the first instance")
+    same(other.add_messages("s", named_turn(0)), True, "the retry by another instance")
+    other.add_messages("s", named_turn(1))
+    same(trial.store.add_messages("s", named_turn(1)), True, "the retry by the first instance")
     raises(ConflictError, lambda: other.add_message("s", "user", "other", message_id="turn-0-0"), "a known id with other content")
     same(len(trial.store.get_chat_history("s")), 6, "the number of messages")
 

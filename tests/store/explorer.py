@@ -20,7 +20,7 @@ from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.drive import drive
 
 READS = {"get_head", "read", "get_rows", "list_heads", "references", "marked_runs", "referenced_runs"}
-CLOCKS = ("core", "writing", "branching", "labels", "portability")
+CLOCKS = ("core", "writing", "branching", "reverting", "turns", "labels", "portability")
 
 
 class Call(NamedTuple):
@@ -63,8 +63,10 @@ def _step(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
 class Port:
     """A backend whose every verb waits for its turn. ``together`` promises nothing, as on an engine without transactions."""
 
-    blocking = True
     copies = False
+
+    def __init__(self, *, blocking: bool = True) -> None:
+        self.blocking = blocking
 
     def together(self, session_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
@@ -174,7 +176,7 @@ def fixed_names() -> Iterator[Tokens]:
     tokens, still = Tokens(), SimpleNamespace(time=lambda: 1.0)
     with mock.patch.multiple("turnlog.messages", new_token=tokens, new_message_id=tokens, time=still):
         stack = [mock.patch(f"turnlog.store.{name}.time", still) for name in CLOCKS]
-        stack += [mock.patch(f"turnlog.store.{name}.new_token", tokens) for name in ("core", "branching", "portability")]
+        stack += [mock.patch(f"turnlog.store.{name}.new_token", tokens) for name in ("core", "branching", "reverting", "portability")]
         stack += [mock.patch("turnlog.store.writing.new_message_id", tokens)]
         for patch in stack:
             patch.start()

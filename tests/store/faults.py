@@ -9,7 +9,7 @@ from typing import Any, Literal
 from unittest import mock
 
 from turnlog import tree
-from turnlog.errors import SessionNotFoundError
+from turnlog.errors import ConflictError, SessionNotFoundError
 from turnlog.heads import Head, Parent, Reference
 from turnlog.messages import Record
 from turnlog.store import core, writing
@@ -250,6 +250,40 @@ class FirstAppendLost(AsyncSessionStore):
         return True
 
 
+class DroppedBeforeItLands(AsyncSessionStore):
+    """What was kept of a turn goes before its append."""
+
+    @verb
+    async def add_messages(self, session_id: str, messages: Any, *, expect_revision: str | None = None, turn_id: str | None = None) -> bool:
+        if turn_id is not None:
+            await self._drop_turn(session_id, turn_id)
+        return await super().add_messages(session_id, messages, expect_revision=expect_revision)
+
+
+class MarkedThenRemoved(AsyncSessionStore):
+    """A delete that compares raises the revision and takes that for a lock, though appends do not compare."""
+
+    @verb
+    async def delete_session(self, session_id: str, *, expect_revision: str | None = None) -> bool:
+        head = await self._head(session_id)
+        core.check_revision(session_id, head, expect_revision)
+        if head is not None:
+            marked = replace(head, counter=head.counter + 1)
+            if not await self.backend.put_head(marked, expect=head.revision):
+                raise ConflictError("somebody was faster")
+            await super().delete_session(session_id)
+        return True
+
+
+class RevertComparesOnce(AsyncSessionStore):
+    """A revert looks at the revision that is expected, and then cuts whatever is there."""
+
+    @verb
+    async def revert_to_message(self, session_id: str, message_index: int, *, expect_revision: str | None = None) -> bool:
+        core.check_revision(session_id, await self._existing(session_id), expect_revision)
+        return await super().revert_to_message(session_id, message_index)
+
+
 def one_short(head: Head, to: tree.Position) -> int:
     """A claim that forgets the last message."""
     return max(0, max((stretch.stop for stretch in to.past if stretch.run == head.run), default=0) - 1)
@@ -294,6 +328,9 @@ FAULTS = {
     "replace in two": Fault("replace, fork", ReplaceInTwo),
     "a blind change": Fault("revert, append", BlindChange),
     "the first append lost": Fault("append, append to a new session", FirstAppendLost),
+    "a turn dropped before it lands": Fault("land, revert, undo", DroppedBeforeItLands),
+    "marked, then removed": Fault("delete what was read, append", MarkedThenRemoved),
+    "a revert that compares once": Fault("revert what was read, append", RevertComparesOnce),
     "a claim one short": Fault("fork, delete the parent", patch=("turnlog.tree.needed_stop", one_short)),
     "the same run again": Fault("append, delete and make anew", patch=("turnlog.store.writing.new_head", same_run)),
 }

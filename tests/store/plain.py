@@ -19,7 +19,10 @@ class Refusal(Exception):
 
 @dataclass
 class Session:
-    """``texts`` holds every message there was; the first ``shed`` have been cut. A text that begins with "u" is a user's."""
+    """``texts`` holds every message there was; the first ``shed`` have been cut. A text that begins with "u" is a user's.
+
+    ``turns`` are the open ones, ``changes`` counts what has happened to the history.
+    """
 
     life: int
     texts: list[str] = field(default_factory=list)
@@ -27,6 +30,8 @@ class Session:
     snapshots: dict[str, list[str]] = field(default_factory=dict)
     undo: list[list[str] | None] = field(default_factory=list)
     parent: tuple[str, int] | None = None
+    turns: dict[str, list[str]] = field(default_factory=dict)
+    changes: int = 0
 
     @property
     def kept(self) -> list[str]:
@@ -49,12 +54,13 @@ class Plain:
         other = Plain()
         other._lives = self._lives
         for name, session in self.sessions.items():
-            other.sessions[name] = replace(session, texts=list(session.texts), snapshots=dict(session.snapshots), undo=list(session.undo))
+            lists = {"texts": list(session.texts), "undo": list(session.undo)}
+            other.sessions[name] = replace(session, **lists, snapshots=dict(session.snapshots), turns=dict(session.turns))
         return other
 
-    def visible(self) -> dict[str, tuple[list[str], str | None]]:
-        """The kept messages and the parent of each session."""
-        return {name: (session.kept, self.parent(name)) for name, session in self.sessions.items()}
+    def visible(self) -> dict[str, tuple[list[str], str | None, dict[str, list[str]]]]:
+        """The kept messages, the parent and the open turns of each session."""
+        return {name: (session.kept, self.parent(name), session.turns) for name, session in self.sessions.items()}
 
     def need(self, name: str) -> Session:
         if name not in self.sessions:
@@ -70,12 +76,21 @@ class Plain:
     # Messages
 
     def append(self, name: str, *texts: str) -> bool:
-        self.make(name).texts.extend(texts)
+        session = self.make(name)
+        session.texts.extend(texts)
+        session.changes += 1
         return True
+
+    def unchanged(self, name: str, changes: int) -> None:
+        """Compare, for what is to set: the session must be the first of all, and have seen that many changes."""
+        session = self.sessions.get(name)
+        if session is None or (session.life, session.changes) != (1, changes):
+            raise Refusal("ConflictError")
 
     def replace(self, name: str, *texts: str) -> bool:
         session = self.make(name)
-        session.texts, session.shed, session.snapshots, session.undo = list(texts), 0, {}, []
+        session.texts, session.shed, session.snapshots, session.undo, session.turns = list(texts), 0, {}, [], {}
+        session.changes += 1
         return True
 
     def clear(self, name: str) -> bool:
@@ -100,6 +115,20 @@ class Plain:
         session.undo = [texts if texts is not None and session.outlives(texts) else None for texts in session.undo]
         if session.undo and session.undo[-1] is None:
             session.undo = []
+
+    # Open turns
+
+    def put_turn(self, name: str, turn: str, *texts: str) -> bool:
+        self.make(name).turns[turn] = list(texts)
+        return True
+
+    def drop_turn(self, name: str, turn: str) -> bool:
+        if name in self.sessions:
+            self.sessions[name].turns.pop(turn, None)
+        return True
+
+    def land(self, name: str, turn: str, *texts: str) -> bool:
+        return self.append(name, *texts) and self.drop_turn(name, turn)
 
     # The tree
 
@@ -143,6 +172,7 @@ class Plain:
         if not session.undo or session.undo[-1] is None:
             raise Refusal("NothingToUndoError")
         here, session.texts = session.texts, session.undo.pop()
+        session.changes += 1
         if session.texts[: len(here)] != here:
             session.undo.append(here)
         return True
@@ -161,6 +191,7 @@ class Plain:
         if texts != session.texts:
             session.undo.append(session.texts)
             session.texts = list(texts)
+            session.changes += 1
         return True
 
     def _snapshot(self, name: str, key: str) -> list[str]:

@@ -109,7 +109,10 @@ def sweep() -> Op:
 
 @dataclass(frozen=True)
 class Race:
-    """``before`` runs alone and first, then the actors against each other, ``crashes`` of which may stop for ever anywhere."""
+    """``before`` runs alone and first, then the actors against each other, ``crashes`` of which may stop for ever anywhere.
+
+    ``blocking`` False: on an engine that never holds a session, so that every write must be safe by itself.
+    """
 
     name: str
     before: tuple[Op, ...]
@@ -117,6 +120,11 @@ class Race:
     limit: int | None = None
     crashes: int = 1
     soak: bool = False
+    blocking: bool = True
+
+
+Seen = dict[str, tuple[list[str], str | None, dict[str, list[str]]]]
+"""The messages, the parent and the open turns of each session."""
 
 
 class Referee:
@@ -134,20 +142,26 @@ class Referee:
     def open(self, backend: Any) -> AsyncSessionStore:
         return self.store(backend, self.race.limit, hop=False)
 
-    def seen(self, backend: MemoryBackend) -> dict[str, tuple[list[str], str | None]]:
+    def seen(self, backend: MemoryBackend) -> Seen:
         """Every session that there is, read whole."""
         store = AsyncSessionStore(backend, hop=False)
-        return {
-            name: ([message.content for message in drive(store.get_messages(name))], drive(store.get_parent(name)))
-            for name in backend._sessions
-        }
+        found: Seen = {}
+        for name, session in backend._sessions.items():
+            messages = [message.content for message in drive(store.get_messages(name))]
+            turns = drive(store.get_open_turns(name)) if "turn" in backend._rows.get(session.run, {}) else []
+            opened = {turn.id: [message.content for message in turn.messages] for turn in turns}
+            found[name] = (messages, drive(store.get_parent(name)), opened)
+        return found
 
     def look(self, backend: MemoryBackend) -> None:
-        """At every point of every schedule, every session can be read."""
+        """At every point of every schedule, every session can be read, and nothing is shown as a message and as unfinished."""
         try:
-            self.seen(backend)
+            seen = self.seen(backend)
         except SessionError as error:
             raise AssertionError(f"dangling: {error}") from error
+        for messages, _, turns in seen.values():
+            for turn, names in turns.items():
+                assert not {*names} & {*messages}, f"the open turn {turn} is shown twice: {names} beside {messages}"
 
     def judge(self, backend: MemoryBackend, history: tuple[Done, ...]) -> None:
         """At the end: some order of the verbs explains all that can be seen, the sweep changes nothing of it, and leaves nothing over."""
@@ -164,11 +178,13 @@ class Referee:
         assert (report.runs_collected, report.references_dropped, content(backend)) == (0, 0, swept), f"a second sweep did {report}"
         self.check_alive(backend, seen)
 
-    def check_alive(self, backend: MemoryBackend, seen: dict[str, tuple[list[str], str | None]]) -> None:
+    def check_alive(self, backend: MemoryBackend, seen: Seen) -> None:
         """Every session can still be used in every way, and when all are deleted nothing remains."""
         store = AsyncSessionStore(backend, hop=False)
-        for name, (kept, _) in seen.items():
+        for name, (kept, _, turns) in seen.items():
             assert drive(store.add_message(name, "user", "u-last")), name
+            assert drive(store.put_open_turn(name, "last", texts("u-unfinished"))), name
+            assert [turn.id for turn in drive(store.get_open_turns(name))] == [*turns, "last"]
             assert drive(store.set_title(name, "last")), name
             child = drive(store.fork_session(name))
             assert [message.content for message in drive(store.get_messages(child))] == [*kept, "u-last"]
@@ -242,7 +258,7 @@ def explore(race: Race, store: Store = AsyncSessionStore) -> Covered:
         explorer = Explorer(
             referee.backend,
             race.actors,
-            store=referee.open(Port()),
+            store=referee.open(Port(blocking=race.blocking)),
             look=referee.look,
             judge=referee.judge,
             tokens=tokens,

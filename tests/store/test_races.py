@@ -1,4 +1,4 @@
-"""Forks against deletes, sweeps, retention and the rest: every interleaving, with crashes; and planted faults, which must show.
+"""Forks, deletes, sweeps, retention, open turns and the rest: every interleaving, with crashes; and planted faults, which must show.
 
 ``python -m tests.store.test_races`` prints what each race covers.
 """
@@ -14,9 +14,11 @@ import pytest
 from tests.store.explorer import Found
 from tests.store.faults import FAULTS
 from tests.store.races import RACES, Race, explore
+from tests.store.turn_races import TURN_RACES
 
-SHORT = [race for race in RACES if not race.soak]
-BY_NAME = {race.name: race for race in RACES}
+ALL = [*RACES, *TURN_RACES]
+SHORT = [race for race in ALL if not race.soak]
+BY_NAME = {race.name: race for race in ALL}
 
 
 @pytest.mark.parametrize("race", SHORT, ids=lambda race: race.name)
@@ -27,7 +29,7 @@ def test_every_interleaving_is_explained_and_leaves_nothing(race: Race, record_p
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("race", RACES, ids=lambda race: race.name)
+@pytest.mark.parametrize("race", ALL, ids=lambda race: race.name)
 def test_every_interleaving_with_every_actor_crashing(race: Race) -> None:
     assert explore(replace(race, crashes=1 if race.soak else len(race.actors))).schedules >= 10
 
@@ -51,7 +53,7 @@ def test_a_schedule_that_goes_wrong_is_told_step_by_step() -> None:
 
 if __name__ == "__main__":
     total = 0
-    for each in RACES:
+    for each in ALL:
         started = time.perf_counter()
         result = explore(each)
         total += result.schedules

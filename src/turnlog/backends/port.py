@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from turnlog.heads import ClosedRun, Head, Parent, Reference, Stretch
 from turnlog.messages import Record
 
-RowKind = Literal["snapshot", "undo", "path", "draft"]
+RowKind = Literal["snapshot", "undo", "path", "draft", "turn"]
+"""What a row is. A "turn" is not acknowledged to anyone: an engine may keep it less durably, so that it survives ``kill -9`` only."""
 
 
 class Appended(NamedTuple):

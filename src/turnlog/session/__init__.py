@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from turnlog.store.aio import AsyncSessionStore as AsyncSessionStore
     from turnlog.store.sync import SessionStore as SessionStore
     from turnlog.store.values import ImportReport as ImportReport
+    from turnlog.store.values import OpenTurn as OpenTurn
     from turnlog.store.values import SessionData as SessionData
     from turnlog.store.values import SessionDiff as SessionDiff
     from turnlog.store.values import SessionHit as SessionHit
@@ -73,7 +74,9 @@ _HOMES = {
     ),
     "turnlog.store.aio": "AsyncSessionStore",
     "turnlog.store.sync": "SessionStore",
-    "turnlog.store.values": ("ImportReport SessionData SessionDiff SessionHit SessionInfo SessionSnapshot SessionSummary SweepReport"),
+    "turnlog.store.values": (
+        "ImportReport OpenTurn SessionData SessionDiff SessionHit SessionInfo SessionSnapshot SessionSummary SweepReport"
+    ),
     "turnlog.trim": "Window",
     "turnlog.validity": "HistoryProblem repair_history validate_history",
 }

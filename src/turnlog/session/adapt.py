@@ -31,13 +31,19 @@ UNSUPPORTED: Mapping[str, str] = {
     ),
     **dict.fromkeys(("get_children", "get_parent", "get_ancestors", "get_session_tree"), _NO_LISTING),
     **dict.fromkeys(("revert_to_message", "revert_to_snapshot", "undo_revert", "set_chat_history", "get_revision"), _NO_CAS),
-    **dict.fromkeys(("create_snapshot", "get_snapshots", "delete_snapshot"), "five methods cannot name a position in a history"),
-    **dict.fromkeys(("set_agent_info", "set_gateway_info", "update_session_metadata", "rename_session", "set_title"), _NO_FIELDS),
+    **dict.fromkeys(
+        ("create_snapshot", "get_snapshots", "get_snapshot_messages", "delete_snapshot"), "five methods cannot name a position in a history"
+    ),
+    **dict.fromkeys(
+        ("set_agent_info", "set_gateway_info", "update_session_metadata", "edit_session_metadata", "rename_session", "set_title"),
+        _NO_FIELDS,
+    ),
     **dict.fromkeys(("share_session", "unshare_session", "is_shared", "create_session", "append_compaction_checkpoint"), _NO_FIELDS),
     **dict.fromkeys(("set_runtime_state", "get_runtime_state", "clear_runtime_state", "get_extended_session"), _NO_FIELDS),
-    **dict.fromkeys(("get_session", "get_session_model", "get_session_reasoning_effort"), _NO_FIELDS),
+    **dict.fromkeys(("get_session", "get_session_info", "get_session_model", "get_session_reasoning_effort"), _NO_FIELDS),
     **dict.fromkeys(("upsert_partial_assistant_message", "discard_partial_assistant_message"), "five methods cannot replace a message"),
     **dict.fromkeys(("import_sessions", "import_session"), "five methods cannot store a session whole, and keep no fields of one"),
+    **dict.fromkeys(("put_open_turn", "get_open_turns", "drop_open_turn"), "five methods cannot keep a turn beside the history"),
     "window": "five methods keep no ids of messages",
     "sweep": "there is nothing that turnlog could put in order behind five methods",
 }

@@ -170,6 +170,14 @@ class Core:
         return await self._read(session_id, lambda count: (0, count))
 
 
+def check_revision(session_id: str, head: Head | None, expected: str | None) -> None:
+    """Raise ConflictError unless the session is in the state expected; None expects nothing, "" that there is no session."""
+    actual = head.revision if head else ""
+    if expected is not None and actual != expected:
+        text = f"session {session_id!r} is at another revision than expected: read it again and decide anew"
+        raise ConflictError(text, session_id=session_id, expected=expected, actual=actual)
+
+
 def check_size(value: object, name: str) -> int:
     """``value`` as a number of messages or sessions, 1 or more."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -42,6 +43,22 @@ class Labels(Core):
 
         await self._change(session_id, edit, create=True)
         return True
+
+    @verb
+    async def edit_session_metadata(self, session_id: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        """Set the session's metadata to ``edit(metadata)`` and return it; ``edit`` is called again if somebody was faster.
+
+        ``edit`` may change what it is given; it must give JSON values. The session comes to be if it was not there.
+        """
+        after: dict[str, Any] = {}
+
+        async def change(head: Head) -> Head:
+            nonlocal after
+            after = json_copy(edit(json_copy(head.fields.get("metadata") or {}, "metadata")), "metadata")
+            return with_fields(head, metadata=after)
+
+        await self._change(session_id, change, create=True)
+        return after
 
     @verb
     async def rename_session(self, session_id: str, title: str) -> bool:

@@ -13,7 +13,7 @@ from turnlog.heads import Head
 from turnlog.messages import Record, SessionMessage, decode_all
 from turnlog.store.core import Core
 from turnlog.store.drive import verb
-from turnlog.store.values import SessionData, session_fields
+from turnlog.store.values import SessionData, SessionInfo, session_fields, session_info
 from turnlog.trim import Window
 
 FIRST_READ = 64
@@ -81,6 +81,12 @@ class Reading(Core):
     async def get_session(self, session_id: str) -> SessionData:
         """The session with all messages, of one moment. A session that does not exist has none, and the revision ""."""
         return await self._session(session_id)
+
+    @verb
+    async def get_session_info(self, session_id: str) -> SessionInfo | None:
+        """The session as a listing shows it, its number of messages among the rest; None where there is none. Reads the head only."""
+        head = await self._head(session_id)
+        return session_info(head, None) if head else None
 
     @verb
     async def get_revision(self, session_id: str) -> str:

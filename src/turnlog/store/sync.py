@@ -12,6 +12,7 @@ from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.drive import drive
 from turnlog.store.values import (
     ImportReport,
+    OpenTurn,
     SessionData,
     SessionDiff,
     SessionHit,
@@ -60,9 +61,31 @@ class SessionStore:
         """Store one message at the end of the session, which comes to be if it was not there."""
         return drive(self._core.add_message(session_id, role, content, metadata, tool_calls, tool_call_id, message_id=message_id))
 
-    def add_messages(self, session_id: str, messages: Sequence[Message], *, expect_revision: str | None = None) -> bool:
-        """Store a whole turn: all messages, in a row, or none."""
-        return drive(self._core.add_messages(session_id, messages, expect_revision=expect_revision))
+    def add_messages(
+        self, session_id: str, messages: Sequence[Message], *, expect_revision: str | None = None, turn_id: str | None = None
+    ) -> bool:
+        """Store a whole turn: all messages, in a row, or none. ``turn_id`` names the open turn that lands with it."""
+        return drive(self._core.add_messages(session_id, messages, expect_revision=expect_revision, turn_id=turn_id))
+
+    def put_open_turn(
+        self,
+        session_id: str,
+        turn_id: str,
+        messages: Sequence[Message] = (),
+        *,
+        info: dict[str, Any] | None = None,
+        expect_updated_at: float | None = None,
+    ) -> bool:
+        """Keep what a turn has produced so far, beside the history, in place of what was kept of it."""
+        return drive(self._core.put_open_turn(session_id, turn_id, messages, info=info, expect_updated_at=expect_updated_at))
+
+    def get_open_turns(self, session_id: str) -> list[OpenTurn]:
+        """The turns that have not landed, in the order in which they began."""
+        return drive(self._core.get_open_turns(session_id))
+
+    def drop_open_turn(self, session_id: str, turn_id: str) -> bool:
+        """Forget what was kept of a turn. True also when there was nothing."""
+        return drive(self._core.drop_open_turn(session_id, turn_id))
 
     def add_user_message(self, session_id: str, content: Any, metadata: dict[str, Any] | None = None) -> bool:
         """``add_message`` with role "user"."""
@@ -80,9 +103,9 @@ class SessionStore:
         """Erase all messages, snapshots and undo points; the session, its title and its metadata stay. True also when there was nothing."""
         return drive(self._core.clear_session(session_id))
 
-    def delete_session(self, session_id: str) -> bool:
+    def delete_session(self, session_id: str, *, expect_revision: str | None = None) -> bool:
         """Erase the session. Its forks keep what they share. True also when there was none."""
-        return drive(self._core.delete_session(session_id))
+        return drive(self._core.delete_session(session_id, expect_revision=expect_revision))
 
     def upsert_partial_assistant_message(self, session_id: str, content: str, *, finalize: bool = False) -> bool:
         """Keep the answer as far as it has been streamed, replacing what was kept of it; ``finalize=True`` makes it a message."""
@@ -114,6 +137,10 @@ class SessionStore:
     def get_session(self, session_id: str) -> SessionData:
         """The session with all messages, of one moment. A session that does not exist has none, and the revision ""."""
         return drive(self._core.get_session(session_id))
+
+    def get_session_info(self, session_id: str) -> SessionInfo | None:
+        """The session as a listing shows it, its number of messages among the rest; None where there is none. Reads the head only."""
+        return drive(self._core.get_session_info(session_id))
 
     def get_revision(self, session_id: str) -> str:
         """The opaque token of the session's present state, for ``expect_revision``; "" where there is no session."""
@@ -174,6 +201,10 @@ class SessionStore:
     def update_session_metadata(self, /, session_id: str, **fields: Any) -> bool:
         """Merge ``fields`` into the session's metadata; a value of None is left out. Values must be JSON."""
         return drive(self._core.update_session_metadata(session_id, **fields))
+
+    def edit_session_metadata(self, session_id: str, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+        """Set the session's metadata to ``edit(metadata)`` and return it: right under races, as ``edit`` may be called again."""
+        return drive(self._core.edit_session_metadata(session_id, edit))
 
     def rename_session(self, session_id: str, title: str) -> bool:
         """``set_title`` under its other name."""
@@ -245,13 +276,17 @@ class SessionStore:
         """Forget a snapshot; the messages stay. Raises SnapshotNotFoundError."""
         return drive(self._core.delete_snapshot(session_id, snapshot_id))
 
-    def revert_to_snapshot(self, session_id: str, snapshot_id: str) -> bool:
-        """Make the history what it was when the snapshot was taken. ``undo_revert`` takes it back. Raises SnapshotNotFoundError."""
-        return drive(self._core.revert_to_snapshot(session_id, snapshot_id))
+    def get_snapshot_messages(self, session_id: str, snapshot_id: str, start: int = 0, stop: int | None = None) -> list[SessionMessage]:
+        """Messages ``start`` to ``stop`` of the history as it was when the snapshot was taken. Raises SnapshotNotFoundError."""
+        return drive(self._core.get_snapshot_messages(session_id, snapshot_id, start, stop))
 
-    def revert_to_message(self, session_id: str, message_index: int) -> bool:
+    def revert_to_snapshot(self, session_id: str, snapshot_id: str, *, expect_revision: str | None = None) -> bool:
+        """Make the history what it was when the snapshot was taken. ``undo_revert`` takes it back. Raises SnapshotNotFoundError."""
+        return drive(self._core.revert_to_snapshot(session_id, snapshot_id, expect_revision=expect_revision))
+
+    def revert_to_message(self, session_id: str, message_index: int, *, expect_revision: str | None = None) -> bool:
         """Cut the history after message ``message_index`` (inclusive). ``undo_revert`` takes it back. Raises MessageIndexError."""
-        return drive(self._core.revert_to_message(session_id, message_index))
+        return drive(self._core.revert_to_message(session_id, message_index, expect_revision=expect_revision))
 
     def undo_revert(self, session_id: str) -> bool:
         """Take back the last revert. Messages added since stay stored, and a further undo brings them back. Raises NothingToUndoError."""

@@ -30,9 +30,32 @@ class SessionSnapshot:
     label: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def message_count(self) -> int:
+        """How many messages the history had then."""
+        return self.message_index + 1
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON types."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTurn:
+    """A turn that has not landed: the messages it has produced so far. Times are seconds since the epoch."""
+
+    id: str
+    session_id: str
+    messages: list[SessionMessage]
+    started_at: float
+    updated_at: float
+    info: dict[str, Any] = field(default_factory=dict)
+    """What its writer noted."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON types."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {**values, "messages": [message.to_dict() for message in self.messages]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from turnlog.messages import (
     encode_text,
     new_message_id,
 )
-from turnlog.store.core import ATTEMPTS, Core, new_head, with_fields
+from turnlog.store.core import ATTEMPTS, Core, check_revision, new_head, with_fields
 from turnlog.store.drive import verb
 from turnlog.toolcalls import is_user
 
@@ -65,19 +65,6 @@ class Writing(Core):
         return await self._append(session_id, [encode_message(message)], None)
 
     @verb
-    async def add_messages(self, session_id: str, messages: Sequence[Message], *, expect_revision: str | None = None) -> bool:
-        """Store a whole turn: all messages, in a row, or none.
-
-        A message is a dict (``id``, ``metadata`` and ``timestamp`` are its envelope, every other key is kept as the message) or a
-        SessionMessage. With ``expect_revision`` the turn is stored only if the session is still in that state; "" means that it must not
-        exist yet. Ids that are all known with the same content are success, whatever the revision. Raises like ``add_message``, and
-        ConflictError for the loser.
-        """
-        if isinstance(messages, str | Mapping | SessionMessage):
-            raise InvalidMessageError(f"messages must be a list of messages, not one {type(messages).__name__}: put it in a list")
-        return await self._append(session_id, encode_messages(messages), expect_revision)
-
-    @verb
     async def add_user_message(self, session_id: str, content: Any, metadata: dict[str, Any] | None = None) -> bool:
         """``add_message`` with role "user"."""
         return await self._append(session_id, [encode_message({"role": "user", "content": content, "metadata": metadata})], None)
@@ -102,13 +89,23 @@ class Writing(Core):
         return True
 
     @verb
-    async def delete_session(self, session_id: str) -> bool:
-        """Erase the session. Its forks keep what they share. True also when there was none."""
+    async def delete_session(self, session_id: str, *, expect_revision: str | None = None) -> bool:
+        """Erase the session. Its forks keep what they share. True also when there was none.
+
+        With ``expect_revision`` it is erased only if it is still in that state. Raises ConflictError for the loser.
+        """
         while True:
             async with self._together(session_id):
                 head = await self._head(session_id)
+                check_revision(session_id, head, expect_revision)
                 if head is None:
                     return True
+                if expect_revision is not None and not self.backend.blocking:
+                    # Nothing is held here: a revision that nobody else has seen shuts out whoever appends from now on.
+                    marked = replace(head, counter=head.counter + 1)
+                    if not await self.backend.put_head(marked, expect=head.revision):
+                        continue
+                    expect_revision = marked.revision
                 await self._mark(head, closed=False)
                 if await self.backend.remove_head(session_id, head.run):
                     await self._retire(head)
@@ -167,6 +164,11 @@ class Writing(Core):
             await self._change(session_id, end)
         await self.backend.drop_rows(session_id, head.run, "draft", [head.fields["draft"][0]])
         return True
+
+    async def _append_turn(self, session_id: str, messages: Sequence[Message], expect: str | None) -> bool:
+        if isinstance(messages, str | Mapping | SessionMessage):
+            raise InvalidMessageError(f"messages must be a list of messages, not one {type(messages).__name__}: put it in a list")
+        return await self._append(session_id, encode_messages(messages), expect)
 
     async def _append(self, session_id: str, records: Sequence[Record], expect: str | None) -> bool:
         check_session_id(session_id)
@@ -228,7 +230,7 @@ class Writing(Core):
             claims = await shared.references(session_id, run)
             if claims:
                 await self.backend.drop_records(session_id, run, max(claim.stop for claim in claims), None)
-                for kind in ("snapshot", "undo", "draft"):
+                for kind in ("snapshot", "undo", "draft", "turn"):
                     await self.backend.drop_rows(session_id, run, kind)
                 return
             await self.backend.drop_records(session_id, run, 0, None)

@@ -4,7 +4,8 @@ Durability: "power" syncs the file's data before an append returns, and file and
 to the kernel, which survives ``kill -9``. Every use of a session holds ``flock`` on ``<file>.lock``, shared for reads; that file stays.
 
 A fork copies: each file stands alone. A head change rewrites the file, except that fields of a long session, and drafts, go to
-``<file>.side`` (side.py). An append that was cut short is set aside in ``<file>.torn-<n>`` and the file mended before the next use.
+``<file>.side`` (side.py), and open turns to ``<file>.turns`` (turns.py). An append that was cut short is set aside in
+``<file>.torn-<n>`` and the file mended before the next use.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from turnlog.backends.json_file.listing import Directory
 from turnlog.backends.json_file.rewrite import history_numbers, write_document, write_front, write_side
 from turnlog.backends.json_file.session_file import SessionFile
 from turnlog.backends.json_file.side import Side, changes_between
+from turnlog.backends.json_file.turns import drop_turns, put_turn, read_turns
 from turnlog.backends.json_file.views import View, WholeFile, front_of_view, head_of, load_side, read_view, view_records
 from turnlog.backends.port import Appended, Page, Query, RowKind
 from turnlog.errors import ConflictError, CorruptSessionError, FormatVersionError, UnsupportedVerbError
@@ -156,6 +158,9 @@ class JsonFileBackend:
         with self._sessions.opened(session_id) as slot:
             if slot is None or slot.view is None or slot.view.head.run != run:
                 return False
+            if kind == "turn":
+                put_turn(slot.path, run, key, body)
+                return True
             if kind == "draft" and (side := self._side(slot)) is not None:
                 side.drafts[key] = body
                 self._put_side(slot, side)
@@ -170,7 +175,7 @@ class JsonFileBackend:
         with self._sessions.opened(session_id, shared=True) as slot:
             if slot is None or slot.view is None or slot.view.head.run != run:
                 return {}
-            rows = front_of_view(slot.view).rows.get(kind, {})
+            rows = read_turns(slot.path, run) if kind == "turn" else front_of_view(slot.view).rows.get(kind, {})
             return dict(rows) if keys is None else {key: body for key, body in rows.items() if key in keys}
 
     async def drop_rows(self, session_id: str, run: str, kind: RowKind | None = None, keys: Sequence[str] | None = None) -> None:
@@ -178,6 +183,10 @@ class JsonFileBackend:
         with self._sessions.opened(session_id) as slot:
             if slot is None or slot.view is None or slot.view.head.run != run:
                 return
+            if kind in (None, "turn"):
+                drop_turns(slot.path, run, None if keys is None else list(keys))
+                if kind == "turn":
+                    return
             front = front_of_view(slot.view)
             gone = [(each, key) for each in front.rows if kind in (None, each) for key in front.rows[each] if keys is None or key in keys]
             if not gone:

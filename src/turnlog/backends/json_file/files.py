@@ -9,6 +9,7 @@ from stat import S_ISREG
 from turnlog.errors import StorageError
 
 SIDE = ".side"
+TURNS = ".turns"
 TEMPORARY = ".tmp"
 LOCK = ".lock"
 
@@ -105,6 +106,7 @@ def remove_temporaries(path: str) -> None:
     """Remove what a killed writer left beside a document. Needs the session's lock, of either kind."""
     remove(path + TEMPORARY)
     remove(path + SIDE + TEMPORARY)
+    remove(path + TURNS + TEMPORARY)
 
 
 def remove_beside(path: str) -> None:

@@ -1,0 +1,1 @@
+"""Adapters that give other frameworks' agents a turnlog store, one file each: an extra names its framework."""

@@ -1,0 +1,258 @@
+"""Agent: pydantic-ai's loop, with a conversation that persists and resumes by itself. Imports no model library before the first turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Self
+
+from turnlog.agent import loop
+from turnlog.agent.conversation import Conversation
+from turnlog.agent.memory import Memory
+from turnlog.messages import new_token
+from turnlog.session.awaiting import AwaitedStore
+
+if TYPE_CHECKING:
+    from pydantic_ai import Agent as Loop
+
+    from turnlog.agent.produced import Prompt
+    from turnlog.agent.running import Runner, TurnResult
+    from turnlog.store.values import OpenTurn
+
+
+class Agent:
+    """An agent over a session.
+
+    ``name`` is noted with the session. ``instructions`` (or ``role``, ``goal`` and ``backstory``) go to the model with every request
+    and are never stored. ``llm``: a pydantic-ai model or its string, the URL of an OpenAI-compatible server, or None for what the
+    environment names (see ``choose_model``). ``tools``: functions, pydantic-ai tools and toolsets, MCP servers among them. ``memory``:
+    a Memory or a dict of its fields. ``session_store`` is ``memory["store"]`` under another name. ``output_type``, ``retries``,
+    ``model_settings`` and ``usage_limits`` are pydantic-ai's; ``timeout`` is the seconds a turn may take.
+
+    Plain and async calls may be mixed. One turn of an agent runs at a time on a session as far as ``memory["wait"]`` says; turns never
+    interleave in any case. Raises ImportError without the extra ``agent``, and TypeError for options that it does not have.
+    """
+
+    def __init__(
+        self,
+        name: str = "Agent",
+        instructions: str | None = None,
+        llm: Any = None,
+        tools: Sequence[Any] = (),
+        memory: Memory | Mapping[str, Any] | bool | None = None,
+        *,
+        role: str | None = None,
+        goal: str | None = None,
+        backstory: str | None = None,
+        session_store: Any = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        output_type: Any = str,
+        retries: int | None = None,
+        model_settings: Any = None,
+        usage_limits: Any = None,
+        timeout: float | None = None,
+    ) -> None:
+        if find_spec("pydantic_ai") is None:
+            raise ImportError("an Agent needs pydantic-ai: pip install 'turnlog[agent]'")
+        self.name = name
+        self.memory = Memory.of(memory)
+        self.last_turn: TurnResult | None = None
+        """What the last turn came to: output, model, tokens, seconds."""
+        if session_store is not None and self.memory.store is not None:
+            raise TypeError("the store was passed twice: as session_store and as memory['store']; pass it once")
+        parts = [instructions, role and f"Your role: {role}", goal and f"Your goal: {goal}", backstory and f"Your background: {backstory}"]
+        self._instructions = "\n".join(part for part in parts if part) or None
+        self._model = (llm, base_url, api_key)
+        self._tools = list(tools)
+        self._options = {"output_type": output_type, "retries": retries, "model_settings": model_settings}
+        self._usage_limits = usage_limits
+        self._timeout = timeout
+        self._noted = False
+        chosen = self.memory.store if session_store is None else session_store
+        if self.memory.session_id is None:
+            from turnlog.session import AsyncInMemorySessionStore
+
+            chosen = AsyncInMemorySessionStore()
+        self._store = AwaitedStore(chosen)
+        self.session_id = self.memory.session_id or new_token()
+        """The session that the agent continues. Without one in ``memory``, a random one that is never written."""
+        self._runners: dict[asyncio.AbstractEventLoop, Runner] = {}
+
+    @property
+    def session(self) -> Conversation:
+        """The conversation: its messages, what it has taken, its interrupted turns."""
+        return Conversation(self._store, self.session_id)
+
+    @property
+    def chat_history(self) -> list[dict[str, Any]]:
+        """The conversation as a model takes it."""
+        return self.session.history()
+
+    def __repr__(self) -> str:
+        return f"Agent(name={self.name!r}, session_id={self.session_id!r})"
+
+    # Turns ----------------------------------------------------------------------------------------------------------------------
+
+    async def achat(self, prompt: Prompt) -> Any:
+        """One turn: the answer to ``prompt`` (text, or a list of text and pydantic-ai's images and files), once the turn is stored.
+
+        The model is sent the history first. If the call fails or is cancelled, the history stays as it was, and what had been produced is
+        kept as an interrupted turn (``session.interrupted()``). Raises what the model, a tool or the store raised, TimeoutError, and
+        ModelNotConfiguredError.
+        """
+        return await self._turn(prompt)
+
+    async def astart(self, prompt: Prompt) -> Any:
+        """``achat`` under its other name."""
+        return await self._turn(prompt)
+
+    async def astream(self, prompt: Prompt) -> AsyncGenerator[str, None]:
+        """One turn, giving the answer's text as it comes; the turn is stored when the iteration has ended.
+
+        As it comes, the answer is kept as a draft that outlives the process. Ending the iteration early interrupts the turn.
+        """
+        pieces = self._ready().stream(prompt, self._took)
+        try:
+            async for piece in pieces:
+                yield piece
+        finally:
+            # At once, and not when the garbage collector comes by.
+            await pieces.aclose()
+        await self._note()
+
+    async def aresume(self, turn_id: str | None = None) -> Any:
+        """Take an interrupted turn (None: the newest) to its end and return its answer. Raises LookupError if there is none."""
+        return await self._turn(None, await self.session.interrupted_turn(turn_id))
+
+    def chat(self, prompt: Prompt) -> Any:
+        """``achat`` for plain Python."""
+        return loop.run(lambda: self.achat(prompt))
+
+    def start(self, prompt: Prompt, *, stream: bool = False) -> Any:
+        """``chat`` under its other name; with ``stream=True`` what ``stream`` gives."""
+        return self.stream(prompt) if stream else self.chat(prompt)
+
+    def stream(self, prompt: Prompt) -> Iterator[str]:
+        """``astream`` for plain Python."""
+        return loop.iterate(lambda: self.astream(prompt))
+
+    def resume(self, turn_id: str | None = None) -> Any:
+        """``aresume`` for plain Python."""
+        return loop.run(lambda: self.aresume(turn_id))
+
+    # The tree -------------------------------------------------------------------------------------------------------------------
+
+    async def afork(self, message_index: int | None = None, session_id: str | None = None, *, llm: Any = None) -> Agent:
+        """A new agent like this one, or with another model, on a fork of the session.
+
+        It forks after message ``message_index`` (inclusive; None: after the last; -1: before the first). Raises
+        SessionNotFoundError, MessageIndexError, ConflictError if ``session_id`` is taken.
+        """
+        child = session_id or new_token()
+        if message_index == -1:
+            # With five methods a session comes to be by its first message.
+            if self._store.full:
+                await self._store.call("create_session", child, parent_id=self.session_id)
+        else:
+            await self._store.call("fork_session", self.session_id, message_index, new_session_id=child)
+        return self._on(child, llm)
+
+    async def arevert(self, message_index: int) -> None:
+        """Take the session back to message ``message_index`` (inclusive); ``session.undo()`` takes that back. Raises MessageIndexError."""
+        await self._store.call("revert_to_message", self.session_id, message_index)
+
+    async def aedit(self, message_index: int, prompt: Prompt) -> Agent:
+        """Edit and regenerate: a fork that ends before message ``message_index``, where ``prompt`` is asked instead. Its ``last_turn`` has
+        the answer; this agent's session stays as it is."""
+        edited = await self.afork(message_index - 1)
+        await edited.achat(prompt)
+        return edited
+
+    def fork(self, message_index: int | None = None, session_id: str | None = None, *, llm: Any = None) -> Agent:
+        """``afork`` for plain Python."""
+        return loop.run(lambda: self.afork(message_index, session_id, llm=llm))
+
+    def revert(self, message_index: int) -> None:
+        """``arevert`` for plain Python."""
+        loop.run(lambda: self.arevert(message_index))
+
+    def edit(self, message_index: int, prompt: Prompt) -> Agent:
+        """``aedit`` for plain Python."""
+        return loop.run(lambda: self.aedit(message_index, prompt))
+
+    def clear_history(self) -> None:
+        """Erase the messages of the session."""
+        loop.run(lambda: self._store.call("clear_session", self.session_id))
+
+    async def aclose(self) -> None:
+        """Close the store, if the agent opened it by its URL or as the default one. Idempotent; the agent is then done."""
+        await self._store.close()
+
+    def close(self) -> None:
+        """``aclose`` for plain Python."""
+        loop.run(self.aclose)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Inside ---------------------------------------------------------------------------------------------------------------------
+
+    async def _turn(self, prompt: Prompt | None, resumed: OpenTurn | None = None) -> Any:
+        result = await self._ready().run(prompt, resumed)
+        self._took(result)
+        await self._note()
+        # Not last_turn's: meanwhile another of this agent's turns may have ended.
+        return result.output
+
+    def _took(self, result: TurnResult) -> None:
+        self.last_turn = result
+
+    async def _note(self) -> None:
+        """Note agent and user with the session, once; on five methods there is no place for it."""
+        if not self._noted and self._store.full:
+            await self._store.call("set_agent_info", self.session_id, self.name, self.memory.user_id)
+        self._noted = True
+
+    def _ready(self) -> Runner:
+        """The runner for the event loop at work: a model's connections belong to the loop in which they were made."""
+        here = asyncio.get_running_loop()
+        if here not in self._runners:
+            from turnlog.agent.running import Runner
+
+            runner = Runner(self._loop(), self._store, self.session_id, self.memory, self._usage_limits, self._timeout)
+            self._runners = {loop: one for loop, one in self._runners.items() if not loop.is_closed()} | {here: runner}
+        return self._runners[here]
+
+    def _loop(self) -> Loop[Any, Any]:
+        from pydantic_ai import Agent as Loop
+        from pydantic_ai.toolsets import AbstractToolset
+
+        from turnlog.agent.models import choose_model
+
+        llm, base_url, api_key = self._model
+        toolsets = [tool for tool in self._tools if isinstance(tool, AbstractToolset)]
+        tools = [tool for tool in self._tools if not isinstance(tool, AbstractToolset)]
+        model = choose_model(llm, base_url=base_url, api_key=api_key)
+        return Loop(model, name=self.name, instructions=self._instructions, tools=tools, toolsets=toolsets, **self._options)
+
+    def _on(self, session_id: str, llm: Any) -> Agent:
+        """An agent like this one on another session of the same store."""
+        twin = object.__new__(Agent)
+        twin.__dict__.update(self.__dict__)
+        twin.session_id = session_id
+        twin._model = (llm, None, None) if llm is not None else self._model
+        twin.last_turn = None
+        twin._noted = False
+        twin._runners = {}
+        return twin

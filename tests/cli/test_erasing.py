@@ -1,0 +1,65 @@
+"""delete and erase: what they say, what they ask, and what is gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import Run, on_terminal
+from turnlog.session import SessionStore
+
+
+def test_delete_says_what_goes_and_what_stays(run: Run, store: SessionStore) -> None:
+    store.create_snapshot("trip", "one")
+    told = [
+        "this erases:",
+        '  trip "Trip to Lisbon": 6 messages and 1 snapshot (kept: what trip-train shares with it)',
+        "  other: 1 message",
+    ]
+    refused = run("delete", "trip", "other", "trip", status=2)
+    assert refused.stderr.splitlines() == [*told, "refused: there is no terminal to ask on; --yes does it without asking"]
+    assert store.session_exists("trip")
+    done = run("delete", "trip", "other", "--yes")
+    assert done.stderr.splitlines() == told
+    assert done.stdout == "deleted trip\ndeleted other\n"
+    assert not store.session_exists("trip")
+    assert len(store.get_messages("trip-train")) == 7
+
+
+def test_delete_erases_nothing_when_one_name_is_wrong(run: Run, store: SessionStore) -> None:
+    run("delete", "trip", "nobody", "--yes", status=1)
+    assert store.session_exists("trip")
+
+
+def test_delete_asks_on_a_terminal(url: str, store: SessionStore) -> None:
+    for answer in ("n\n", "\n", "nonsense\n", "\x04"):
+        status, seen = on_terminal(["--store", url, "delete", "other"], answer)
+        assert status == 1
+        assert "  other: 1 message\nerase? [y/N]" in seen
+        assert "nothing was changed" in seen
+        assert store.session_exists("other")
+    status, seen = on_terminal(["--store", url, "delete", "other"], "y\n")
+    assert (status, seen.endswith("deleted other\n")) == (0, True)
+    assert not store.session_exists("other")
+
+
+def test_erase_clears(run: Run, store: SessionStore) -> None:
+    run("erase", "trip", "--clear", status=2)
+    assert len(store.get_messages("trip")) == 6
+    done = run("erase", "trip", "--clear", "--yes")
+    assert done.stdout == "cleared trip\n"
+    assert done.stderr.startswith("this erases all messages, snapshots and undo points of:\n  trip")
+    assert store.get_messages("trip") == []
+    assert store.get_session("trip").title == "Trip to Lisbon"
+
+
+def test_erase_and_compact_leave_nothing_in_the_files(run: Run, url: str, store: SessionStore) -> None:
+    store.add_message("secret", "user", "the-secret-word")
+    run("erase", "secret", "--compact", "--yes")
+    place = Path(url.partition("://")[2]).parent
+    assert [path for path in place.rglob("*") if path.is_file() and b"the-secret-word" in path.read_bytes()] == []
+    assert "compacted" in run("erase", "--compact").stdout
+
+
+def test_erase_needs_something_to_do(run: Run) -> None:
+    assert "name sessions to erase, or give --compact" in run("erase", status=2).stderr
+    assert "name the sessions to clear" in run("erase", "--clear", "--compact", status=2).stderr

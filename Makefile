@@ -60,7 +60,7 @@ $(BENCH_VENV)/ready: pyproject.toml constraints.txt Makefile | need-venv
 	@echo "$(BENCH_VENV): making the environment for bench with $(PYTHON)"
 	@"$(PYTHON)" -m venv --clear $(BENCH_VENV)
 	@echo "$(BENCH_VENV): installing the stores to compare with, about a minute the first time"
-	@$(BENCH_VENV)/bin/python $(PIP) praisonaiagents openai-agents
+	@$(BENCH_VENV)/bin/python $(PIP) praisonaiagents openai-agents 'pydantic-ai-slim[openai]'
 	@touch $@
 
 .PHONY: need-python need-venv

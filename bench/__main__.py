@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from bench.adapters import adapter_bars
+from bench.agents import agent_bars
 from bench.appends import append_bars
 from bench.heads import aftermath_bars, head_bars
 from bench.imports import import_bars
@@ -31,6 +33,7 @@ SECTIONS: dict[str, tuple[Callable[[Plan], Iterator[Bar]], ...]] = {
     "json": (partial(append_bars, subject=JSON), partial(read_bars, subject=JSON), file_bars),
     "sqlite": (partial(append_bars, subject=SQLITE), partial(read_bars, subject=SQLITE), row_bars),
     "heads": (head_bars, aftermath_bars),
+    "agents": (adapter_bars, agent_bars),
 }
 PEERS = "peers"
 NEEDED_GB = 4

@@ -36,7 +36,7 @@ def pydantic_bars(plan: Plan) -> Iterator[Bar]:
     from pydantic_ai.conversation import Conversation
 
     from turnlog.integrations.pydantic_ai import TurnlogConversationStore
-    from turnlog.integrations.pydantic_messages import to_stored
+    from turnlog.integrations.pydantic_ai.messages import to_stored
     from turnlog.session import AsyncSqliteSessionStore
 
     folders = {name: plan.folder(f"pydantic-ai/{name}") for name in ("recent", "whole", "bare")}
@@ -92,7 +92,7 @@ def _saving(runner: asyncio.Runner, talks: TurnlogConversationStore, limit: int 
 
 
 def _appending(runner: asyncio.Runner, store: AsyncSqliteSessionStore, folder: Path) -> Side:
-    from turnlog.integrations.pydantic_messages import to_stored
+    from turnlog.integrations.pydantic_ai.messages import to_stored
 
     async def run(turns: list[list[ModelMessage]]) -> float:
         seconds = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -195,3 +196,26 @@ def test_wrong_options_are_refused(tmp_path: object) -> None:
             Agent(memory=memory)
     with pytest.raises(TypeError, match="twice"):
         Agent(memory={"session_id": "a", "store": "memory://"}, session_store="memory://")
+
+
+def test_a_cancelled_reader_of_a_stream_leaves_no_task(api: ModelApi, make_agent: MakeAgent, caplog: pytest.LogCaptureFixture) -> None:
+    agent = make_agent("async memory")
+
+    async def read() -> None:
+        async for _ in agent.astream("tell 20, hold reader"):
+            pass
+
+    async def go() -> None:
+        reading = asyncio.create_task(read())
+        await asyncio.to_thread(api.wait_held, "reader")
+        await asyncio.sleep(0.1)
+        reading.cancel()
+        await asyncio.wait([reading])
+        del reading
+        gc.collect()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(go())
+    api.release("reader")
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio" and record.levelname == "ERROR"] == []
+    assert len(agent.session.interrupted()) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.agent.api_client import ModelApi
-from tests.agent.conftest import FULL, MakeAgent, Start
+from tests.agent.conftest import FULL, STORES, MakeAgent, Start
 from tests.strict_api import broken_rules
 from turnlog.agent.conversation import NoInterruptedTurnError
 
@@ -28,10 +29,10 @@ def start(start_on: Start, kind: str) -> Start:
     return partial(start_on, kind)
 
 
-def wait_for_file(path: Path) -> None:
+def eventually(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} did not come"
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.01)
 
 
@@ -62,7 +63,7 @@ def test_killed_amid_the_models_answer(start: Start, api: ModelApi, kind: str) -
 def test_killed_amid_a_tool_after_another_answered(start: Start, kind: str, tmp_path: Path) -> None:
     first = start()
     first.send("chat", text="add 2 and 3, use wait_for with gate")
-    wait_for_file(tmp_path / "gate.started")
+    eventually((tmp_path / "gate.started").exists)
     first.kill()
     second = start()
     assert second.ask("history") == []
@@ -89,23 +90,25 @@ def test_killed_amid_the_answer_to_tool_results(start: Start, api: ModelApi, kin
     assert second.ask("resume") == "The tools said 2; slept over a."
 
 
-def test_killed_amid_a_streamed_answer(start: Start, api: ModelApi, kind: str) -> None:
+def test_killed_amid_a_streamed_answer(start: Start, api: ModelApi, kind: str, tmp_path: Path) -> None:
     first = start()
     first.send("stream", text=f"tell 60 slowly, hold drafted{kind}")
     api.wait_held(f"drafted{kind}")
+    store = STORES[kind](tmp_path)
+    eventually(lambda: len(store.get_open_turns("chat")[0].messages) > 1)
     first.kill()
     second = start()
     assert second.ask("history") == []
     (turn,) = second.ask("interrupted")
     (_, asked), (role, draft) = contents(turn)
     assert asked.startswith("tell 60")
-    assert role == "assistant" and draft.startswith("word0 word1 word2 ")
+    assert role == "assistant" and draft.startswith("word0 word1 ")
     api.release(f"drafted{kind}")
     assert second.ask("resume") == " ".join(f"word{number}" for number in range(60))
     assert len(second.ask("history")) == 2
 
 
-def test_a_resumed_turn_lands_once(start: Start, api: ModelApi, kind: str) -> None:
+def test_a_turn_that_two_resume_lands_once(start: Start, api: ModelApi, kind: str) -> None:
     first = start()
     first.send("chat", text=f"my name is Ada, hold once{kind}")
     api.wait_held(f"once{kind}")
@@ -113,23 +116,17 @@ def test_a_resumed_turn_lands_once(start: Start, api: ModelApi, kind: str) -> No
     second, third = start(), start()
     second.send("resume")
     third.send("resume")
-    deadline = time.monotonic() + 30
-    while api.log()["held"].count(f"once{kind}") < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    eventually(lambda: api.log()["held"].count(f"once{kind}") > 1)
     api.release(f"once{kind}")
     outcomes = [second.answer(), third.answer()]
-    # Whichever took it over goes on with it; the other is told, and asks the model nothing.
-    assert sorted(outcome.get("answer") or outcome["error"] for outcome in outcomes) in (
-        ["ConflictError", "Hello, Ada."],
-        ["Hello, Ada.", "NoInterruptedTurnError"],
-    )
-    assert api.log()["held"].count(f"once{kind}") == 2
+    assert [outcome["answer"] for outcome in outcomes if "answer" in outcome] == ["Hello, Ada."]
+    assert next(outcome["error"] for outcome in outcomes if "error" in outcome) in ("ConflictError", "NoInterruptedTurnError")
     assert second.ask("history") == [
         {"role": "user", "content": f"my name is Ada, hold once{kind}"},
         {"role": "assistant", "content": "Hello, Ada."},
     ]
     assert second.ask("interrupted") == third.ask("interrupted") == []
+    assert len(api.requests()) == 2, "the model was asked twice for one turn"
 
 
 def test_dropped(start: Start, api: ModelApi, kind: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from pydantic_ai.conversation import Conversation
@@ -94,10 +95,13 @@ class Walk:
         if not self.pairs:
             return False
         pair, messages = self.rng.choice(self.pairs[-3:]), self.messages()
+        cost = self.rng.choice([None, Decimal(0), Decimal("0.5")])
         usage, waits = self.rng.randrange(3), self.rng.random() < 0.2
         for conversation in pair.both():
             conversation.messages += messages
-            conversation.usage = RunUsage(requests=usage, input_tokens=self.size(messages), details={"k": usage} if usage else {})
+            conversation.usage = RunUsage(
+                requests=usage, input_tokens=self.size(messages), details={"k": usage} if usage else {}, cost=cost
+            )
             conversation.deferred_tool_requests = DeferredToolRequests(calls=[ToolCallPart("f", {"a": 1}, "c1")]) if waits else None
         return await self.save(pair, self.rng.choice(SCOPES))
 

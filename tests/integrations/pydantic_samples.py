@@ -63,6 +63,9 @@ JSON: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 OBJECTS = st.dictionaries(KEYS, JSON, max_size=3)
+DETAILS = OBJECTS | st.dictionaries(
+    KEYS, st.deferred(lambda: TIMES) | st.booleans() | st.integers(0, 3) | st.just({"a": {"b": {"c": 1}}}), max_size=2
+)
 MAYBE_OBJECT = st.none() | OBJECTS
 MAYBE_TEXT = st.none() | TEXTS
 TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1)).flatmap(
@@ -155,13 +158,20 @@ RESPONSES = st.builds(
     model_name=MAYBE_TEXT,
     timestamp=TIMES,
     provider_name=MAYBE_TEXT,
-    provider_details=MAYBE_OBJECT,
+    provider_details=st.none() | DETAILS,
     provider_response_id=MAYBE_TEXT,
     finish_reason=st.sampled_from([None, "stop", "length", "tool_call"]),
     state=st.sampled_from(["complete", "suspended", "interrupted"]),
     **IDENTITY,
 )
-HISTORIES: st.SearchStrategy[list[ModelMessage]] = st.lists(REQUESTS | RESPONSES, max_size=5)
+PLAIN = st.builds(
+    ModelResponse,
+    parts=st.builds(TextPart, content=TEXTS).map(lambda part: [part]),
+    usage=USAGES,
+    timestamp=TIMES,
+    provider_details=DETAILS,
+)
+HISTORIES: st.SearchStrategy[list[ModelMessage]] = st.lists(REQUESTS | RESPONSES | PLAIN, max_size=5)
 
 
 def a_long_turn() -> list[ModelMessage]:

@@ -32,8 +32,8 @@ from tests.histories import random_history
 from tests.integrations.pydantic_samples import BYTES, HISTORIES, JSON, LONG, WHEN, a_long_turn
 from tests.strict_api import broken_rules
 from turnlog.errors import InvalidMessageError
-from turnlog.integrations.folding import JsonText, MissingTextError, fold, unfold
-from turnlog.integrations.pydantic_messages import from_stored, grouped, to_stored
+from turnlog.integrations.pydantic_ai.folding import JsonText, MissingTextError, fold, unfold
+from turnlog.integrations.pydantic_ai.messages import from_stored, grouped, to_stored
 from turnlog.messages import SessionMessage, encode_message
 from turnlog.session import SessionStore, open_store
 from turnlog.toolcalls import is_plain
@@ -360,7 +360,7 @@ def test_an_edited_transcript_mixes_with_records_of_others() -> None:
 READER = """
 import sys
 from pydantic_ai.messages import ModelMessagesTypeAdapter
-from turnlog.integrations.pydantic_messages import from_stored
+from turnlog.integrations.pydantic_ai.messages import from_stored
 from turnlog.session import open_store
 with open_store(sys.argv[1]) as store:
     sys.stdout.buffer.write(ModelMessagesTypeAdapter.dump_json(from_stored(store.get_messages("chat"))))

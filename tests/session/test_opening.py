@@ -78,7 +78,7 @@ class TestUrls:
             ("json://host/dir", "neither absolute nor marked as relative"),
             ("json:///dir?durability=maybe", "durability=power or durability=process"),
             ("sqlite:///file?cache=1", "durability=power or durability=process"),
-            ("redis2://host", "no installed backend serves redis2:// (these do: json, memory, sqlite)"),
+            ("redis2://host", "no installed backend serves redis2:// (these do: json, memory, mongodb, "),
             ("://x", "no installed backend serves"),
         ],
     )
@@ -117,10 +117,10 @@ class TestEnvironment:
 
 class TestInstalledSchemes:
     def test_an_entry_point_brings_a_scheme(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[str] = []
+        asked: list[tuple[str, bool]] = []
 
-        def opener(url: str) -> MemoryBackend:
-            asked.append(url)
+        def opener(url: str, *, asynchronous: bool) -> MemoryBackend:
+            asked.append((url, asynchronous))
             return MemoryBackend()
 
         class Point(EntryPoint):
@@ -137,8 +137,9 @@ class TestInstalledSchemes:
         store = open_store("fancy://host/db?x=1")
         store.add_message("s", "user", "x")
         assert texts(store, "s") == ["x"]
-        assert asked == ["fancy://host/db?x=1"]
-        with pytest.raises(StoreUrlError, match="fancy, json, memory, sqlite"):
+        open_async_store("fancy://host/db?x=1")
+        assert asked == [("fancy://host/db?x=1", False), ("fancy://host/db?x=1", True)]
+        with pytest.raises(StoreUrlError, match="fancy, json, memory, mongodb"):
             open_store("other://host")
 
 

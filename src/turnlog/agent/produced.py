@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_ai import AgentRun
 from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, UserContent, UserPromptPart
 
-from turnlog.integrations.pydantic_messages import from_stored, to_stored
+from turnlog.integrations.pydantic_ai.messages import from_stored, to_stored
 from turnlog.messages import SessionMessage
 from turnlog.store.values import OpenTurn
 from turnlog.turns import Turn
@@ -27,6 +27,7 @@ class Produced:
         self._prompt = prompt
         self._request: ModelRequest | None = None
         self._there = 0
+        self._kept = 0
 
     @property
     def model(self) -> str | None:
@@ -68,8 +69,13 @@ class Produced:
         return to_stored(plain, turn_id=self._turn.id)
 
     async def keep(self, partial: ModelResponse | None = None) -> None:
-        """Keep the turn as far as it has come, so that it outlives this process."""
+        """Keep the turn as far as it has come, so that it outlives this process; nothing where that is how it was kept last."""
+        count = len(self.messages(partial))
+        if partial is None and count == self._kept:
+            return
         await self._turn.keep(self.stored(partial))
+        # A draft grows without a further message.
+        self._kept = count if partial is None else 0
 
 
 def whole_answers(messages: list[ModelMessage]) -> list[ModelMessage]:

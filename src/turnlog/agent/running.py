@@ -90,19 +90,21 @@ class Runner:
         pieces: asyncio.Queue[str] = asyncio.Queue(maxsize=1)
         # A task of its own: the loop's scopes must be left by the task that entered them, whoever ends the iteration.
         task = asyncio.create_task(self.run(prompt, emit=pieces.put))
+        taking = asyncio.create_task(pieces.get())
         try:
             while True:
-                taking = asyncio.create_task(pieces.get())
                 await asyncio.wait([task, taking], return_when=asyncio.FIRST_COMPLETED)
                 if not taking.done():
-                    taking.cancel()
                     break
                 yield taking.result()
+                taking = asyncio.create_task(pieces.get())
             done(await task)
         finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
+            left: list[asyncio.Task[Any]] = [each for each in (task, taking) if not each.done()]
+            for each in left:
+                each.cancel()
+            if left:
+                await asyncio.wait(left)
 
     async def _go(self, run: AgentRun[Any, Any], produced: Produced, emit: Emit | None) -> None:
         async for node in run:
@@ -121,7 +123,9 @@ class Runner:
                                 kept = time.monotonic()
             elif Loop.is_call_tools_node(node):
                 produced.answered()
-                await produced.keep()
+                if node.model_response.tool_calls:
+                    # Before the tools run; without them the turn lands now.
+                    await produced.keep()
 
 
 def _text_of(event: Any) -> str:

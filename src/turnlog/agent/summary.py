@@ -11,7 +11,7 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, SystemPromptPart
 from turnlog.agent.memory import Memory
 from turnlog.agent.models import choose_model
 from turnlog.forms import Call, Result, Text, read_message
-from turnlog.integrations.pydantic_messages import from_stored
+from turnlog.integrations.pydantic_ai.messages import from_stored
 from turnlog.messages import SessionMessage
 from turnlog.session.awaiting import FIRST_READ, AwaitedStore
 from turnlog.trim import Window

@@ -128,10 +128,10 @@ class MemoryBackend:
             self._newest_last = None
             return True
 
-    async def remove_head(self, session_id: str, run: str) -> bool:
+    async def remove_head(self, session_id: str, run: str, *, expect: str | None = None) -> bool:
         """See Backend.remove_head."""
         with self._lock:
-            if not self._names(session_id, run):
+            if not self._names(session_id, run) or expect not in (None, self._sessions[session_id].revision):
                 return False
             self._forget_parent(session_id, self._sessions.pop(session_id))
             self._newest_last = None

@@ -70,8 +70,8 @@ class Backend(Protocol):
         engine's own idea of ``updated_at`` where it has one.
         """
 
-    async def remove_head(self, session_id: str, run: str) -> bool:
-        """Remove the head if it still names ``run``. Idempotent; True if it was there."""
+    async def remove_head(self, session_id: str, run: str, *, expect: str | None = None) -> bool:
+        """Remove the head if it still names ``run``, and with ``expect`` only at that revision. Idempotent; True if it was there."""
 
     async def append(self, session_id: str, records: Sequence[Record], *, now: float, expect: str | None) -> Appended | None:
         """Place ``records`` at the end of the session's run, all or none, and raise length and counter. None: no such session.

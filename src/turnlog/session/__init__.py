@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from turnlog.session.adapt import AdaptedStore as AdaptedStore
     from turnlog.session.adapt import AsyncAdaptedStore as AsyncAdaptedStore
     from turnlog.session.adapt import adapt_store as adapt_store
+    from turnlog.session.databases import AsyncMongoSessionStore as AsyncMongoSessionStore
+    from turnlog.session.databases import AsyncPostgresSessionStore as AsyncPostgresSessionStore
+    from turnlog.session.databases import AsyncRedisSessionStore as AsyncRedisSessionStore
+    from turnlog.session.databases import MongoSessionStore as MongoSessionStore
+    from turnlog.session.databases import PostgresSessionStore as PostgresSessionStore
+    from turnlog.session.databases import RedisSessionStore as RedisSessionStore
     from turnlog.session.opening import StoreUrlError as StoreUrlError
     from turnlog.session.opening import get_default_session_store as get_default_session_store
     from turnlog.session.opening import get_hierarchical_session_store as get_hierarchical_session_store
@@ -67,6 +73,9 @@ _HOMES = {
     "turnlog.messages": "SessionMessage",
     "turnlog.protocols": "AsyncSessionStoreProtocol SessionStoreProtocol",
     "turnlog.session.adapt": "AdaptedStore AsyncAdaptedStore adapt_store",
+    "turnlog.session.databases": (
+        "AsyncMongoSessionStore AsyncPostgresSessionStore AsyncRedisSessionStore MongoSessionStore PostgresSessionStore RedisSessionStore"
+    ),
     "turnlog.session.opening": ("StoreUrlError get_default_session_store get_hierarchical_session_store open_async_store open_store"),
     "turnlog.session.stores": (
         "AsyncDefaultSessionStore AsyncHierarchicalSessionStore AsyncInMemorySessionStore AsyncSqliteSessionStore "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 from turnlog.errors import SessionError
+from turnlog.session.databases import ENGINES
 from turnlog.session.stores import DefaultSessionStore, HierarchicalSessionStore, json_backend, memory_backend, sessions_dir, sqlite_backend
 from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.sync import SessionStore
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from turnlog.backends.port import Backend
 
 ENTRY_POINTS = "turnlog.backends"
-"""The entry point group by which a package brings a scheme: name = scheme, value = a function from the URL to a Backend."""
+"""The entry point group by which a package brings a scheme: name = scheme, value = ``open_backend(url, *, asynchronous)``."""
 
 _defaults: dict[tuple[type[DefaultSessionStore], str], DefaultSessionStore] = {}
 _defaults_lock = threading.Lock()
@@ -29,19 +31,19 @@ def open_store(url: str | None = None, *, max_messages: int | None = None) -> Se
     """The store at ``url``; None: ``TURNLOG_STORE``, or the default directory of JSON files.
 
     ``json:///dir``, ``sqlite:///file.sqlite`` (absolute paths; ``json://./dir`` is relative, ``json://~/dir`` in the home directory), ``memory://``;
-    ``?durability=process`` on the first two. Further schemes come from installed packages (entry point group ``turnlog.backends``).
-    Raises StoreUrlError.
+    ``?durability=process`` on the first two. ``redis://``, ``mongodb://`` and ``postgresql://`` (and their kin) name a server. Further
+    schemes come from installed packages (entry point group ``turnlog.backends``). Raises StoreUrlError, and ImportError without the driver.
     """
-    return SessionStore(open_backend(url), max_messages)
+    return SessionStore(open_backend(url, asynchronous=False), max_messages)
 
 
 def open_async_store(url: str | None = None, *, max_messages: int | None = None) -> AsyncSessionStore:
     """``open_store`` for event loops."""
-    return AsyncSessionStore(open_backend(url), max_messages)
+    return AsyncSessionStore(open_backend(url, asynchronous=True), max_messages)
 
 
-def open_backend(url: str | None = None) -> Backend:
-    """The engine that a store URL names."""
+def open_backend(url: str | None = None, *, asynchronous: bool = False) -> Backend:
+    """The engine that a store URL names. ``asynchronous``: the one for event loops, where a server has two; files have one for both."""
     url = url or os.environ.get("TURNLOG_STORE")
     if not url:
         return json_backend(None, 5.0, "power")
@@ -56,7 +58,10 @@ def open_backend(url: str | None = None) -> Backend:
         if durability not in ("power", "process") or options:
             raise StoreUrlError(f"{url!r:.200}: the only option here is durability=power or durability=process", scheme=scheme)
         return json_backend(path, 5.0, durability) if scheme == "json" else sqlite_backend(path, 5.0, durability)
-    return _installed(scheme, url)
+    if scheme in ENGINES:
+        opener: Backend = importlib.import_module(ENGINES[scheme][0]).open_backend(url, asynchronous=asynchronous)
+        return opener
+    return _installed(scheme, url, asynchronous)
 
 
 def get_default_session_store() -> DefaultSessionStore:
@@ -96,11 +101,11 @@ def _place(url: str, rest: str) -> tuple[str, dict[str, str]]:
     return path, dict(parse_qsl(query))
 
 
-def _installed(scheme: str, url: str) -> Backend:
+def _installed(scheme: str, url: str, asynchronous: bool) -> Backend:
     from importlib.metadata import entry_points
 
     for point in entry_points(group=ENTRY_POINTS, name=scheme):
-        backend: Backend = point.load()(url)
+        backend: Backend = point.load()(url, asynchronous=asynchronous)
         return backend
-    known = sorted({"json", "sqlite", "memory", *(point.name for point in entry_points(group=ENTRY_POINTS))})
+    known = sorted({"json", "sqlite", "memory", *ENGINES, *(point.name for point in entry_points(group=ENTRY_POINTS))})
     raise StoreUrlError(f"no installed backend serves {scheme}:// (these do: {', '.join(known)})", scheme=scheme)

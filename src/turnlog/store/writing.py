@@ -100,14 +100,8 @@ class Writing(Core):
                 check_revision(session_id, head, expect_revision)
                 if head is None:
                     return True
-                if expect_revision is not None and not self.backend.blocking:
-                    # Nothing is held here: a revision that nobody else has seen shuts out whoever appends from now on.
-                    marked = replace(head, counter=head.counter + 1)
-                    if not await self.backend.put_head(marked, expect=head.revision):
-                        continue
-                    expect_revision = marked.revision
                 await self._mark(head, closed=False)
-                if await self.backend.remove_head(session_id, head.run):
+                if await self.backend.remove_head(session_id, head.run, expect=expect_revision):
                     await self._retire(head)
                     return True
 

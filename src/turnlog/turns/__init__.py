@@ -27,9 +27,9 @@ def turn(
 
     ``store``: any turnlog store, an object with the five methods, a URL, or None for the default one. ``form``: the API that you call,
     "chat" (OpenAI chat completions), "responses" or "anthropic". The history is cut to ``max_messages``, or to ``max_tokens`` by
-    ``count_tokens(message)``, and begins at a user message. ``wait``: seconds to wait until another's turn on the session has ended; 0:
-    go on at once, and land behind what landed first. A turn that ends with an exception leaves the history as it was; a full
+    ``count_tokens(message)``, and then begins at a user message. ``wait``: seconds to wait until another's turn on the session has
+    ended; 0: go on at once, and land behind what landed first. A turn that ends with an exception leaves the history as it was; a full
     store keeps what it had produced as an interrupted turn (``get_open_turns``). Raises SessionError and its kinds.
     """
-    window = Window(max_messages, budget=max_tokens, count=count_tokens, from_user=True)
+    window = Window(max_messages, budget=max_tokens, count=count_tokens, from_user=bool(max_messages or max_tokens))
     return Turn(AwaitedStore(store, threads=False), session_id, form=form, window=window, wait=wait)

@@ -82,10 +82,10 @@ class JsonFileBackend:
                 self._change_fields(slot, view, head)
             return True
 
-    async def remove_head(self, session_id: str, run: str) -> bool:
+    async def remove_head(self, session_id: str, run: str, *, expect: str | None = None) -> bool:
         """See Backend.remove_head."""
         with self._sessions.opened(session_id) as slot:
-            if slot is None or slot.view is None or slot.view.head.run != run:
+            if slot is None or slot.view is None or slot.view.head.run != run or expect not in (None, slot.view.revision):
                 return False
             if slot.view.head.parent is not None:
                 # A parent that cannot be read must not keep its child from being erased.

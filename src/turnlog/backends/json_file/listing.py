@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
-from turnlog.backends.json_file.files import SIDE, TEMPORARY, remove_beside, remove_temporaries, storage_error
+from turnlog.backends.json_file.files import SIDE, TEMPORARY, TURNS, remove_beside, remove_temporaries, storage_error
 from turnlog.backends.json_file.lock import FileLock
 from turnlog.backends.json_file.names import SUFFIX, may_begin_with
 from turnlog.backends.json_file.quarantine import MARK, bring_back, quarantined
@@ -94,7 +94,8 @@ class Directory:
         """Remove temporary files whose writer is gone, and what lies beside no document; bring back what another program set aside."""
         came_back = False
         documents = {os.path.join(self.root, name[: name.index(SUFFIX + ".") + len(SUFFIX)]) for name in names}
-        temporary = {os.path.join(self.root, name).removesuffix(TEMPORARY).removesuffix(SIDE) for name in names if name.endswith(TEMPORARY)}
+        left = [os.path.join(self.root, name).removesuffix(TEMPORARY) for name in names if name.endswith(TEMPORARY)]
+        temporary = {path.removesuffix(SIDE).removesuffix(TURNS) for path in left}
         for path in documents:
             if path in temporary or not os.path.lexists(path):
                 came_back |= self._put_right(path, [os.path.join(self.root, name) for name in names if MARK in name])

@@ -82,9 +82,10 @@ class SqliteBackend:
             text = f"run {head.run!r} cannot begin with these records: ids or places are taken"
             raise ConflictError(text, session_id=head.session_id, expected=expect) from error
 
-    async def remove_head(self, session_id: str, run: str) -> bool:
+    async def remove_head(self, session_id: str, run: str, *, expect: str | None = None) -> bool:
         """See Backend.remove_head."""
-        return self._write(sql.REMOVE_HEAD, (to_key(session_id), run)) == 1
+        values = {"session_id": to_key(session_id), "run": run, "expect": to_key(expect) if expect is not None else None}
+        return self._write(sql.REMOVE_HEAD, values) == 1
 
     async def list_heads(self, query: Query, *, cursor: str | None, limit: int) -> Page:
         """See Backend.list_heads."""

@@ -14,7 +14,9 @@ UPDATE heads SET run_number = CASE WHEN run = :run THEN run_number END, run = :r
 WHERE session_id = :session_id AND run || '.' || counter = :expect
     AND NOT EXISTS (SELECT 1 FROM marks WHERE run = :run AND closed)
 """
-REMOVE_HEAD = "DELETE FROM heads WHERE session_id = ? AND run = ?"
+REMOVE_HEAD = """
+DELETE FROM heads WHERE session_id = :session_id AND run = :run AND (:expect IS NULL OR run || '.' || counter = :expect)
+"""
 
 STATE = "SELECT number, run, run_number, counter, length, count_offset FROM heads WHERE session_id = ?"
 RAISE = "UPDATE heads SET counter = counter + 1, length = length + ?, updated_at = ? WHERE number = ?"

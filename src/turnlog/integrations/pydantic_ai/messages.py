@@ -30,9 +30,9 @@ try:
 except ImportError as error:
     raise ImportError("pydantic-ai is not installed: pip install 'turnlog[pydantic-ai]'") from error
 
-from turnlog.integrations.pydantic_foreign import ForeignReader
-from turnlog.integrations.pydantic_reading import ALONE, KEY, name_of, runs
-from turnlog.integrations.pydantic_records import Draft, Json, drafts, plain_draft
+from turnlog.integrations.pydantic_ai.foreign import ForeignReader
+from turnlog.integrations.pydantic_ai.reading import ALONE, KEY, name_of, runs
+from turnlog.integrations.pydantic_ai.records import Draft, Json, drafts, plain_draft
 
 __all__ = ["from_stored", "grouped", "message_id_of", "stored_as", "to_stored"]
 

@@ -37,7 +37,7 @@ from pydantic_ai.messages import (
 )
 from pydantic_ai.usage import RequestUsage
 
-from turnlog.integrations.folding import LONG, JsonText, checksum, fold
+from turnlog.integrations.pydantic_ai.folding import LONG, JsonText, checksum, fold
 
 Json = dict[str, Any]
 
@@ -83,7 +83,7 @@ def plain_draft(message: ModelMessage) -> Draft | None:
 
 
 def _plain_fields(value: Any) -> Json | None:
-    """What ``_said`` gives for an object whose fields are all defaults, text, and usage in whole numbers; None for any other."""
+    """What ``_said`` gives for an object whose fields are all defaults, text, flat dicts and usage in whole numbers; None for any other."""
     fields: Json = {}
     unsaid = _unsaid(type(value))
     for key, held in vars(value).items():
@@ -91,17 +91,38 @@ def _plain_fields(value: Any) -> Json | None:
             continue
         if type(held) is str:
             fields[key] = held
-        elif type(held) is RequestUsage:
-            usage = {name: count for name, count in vars(held).items() if count}
-            if not all(type(count) is int for count in usage.values()):
-                return None
-            fields.update({"usage": usage} if usage else {})
-        elif type(held) is datetime and held.utcoffset() == timedelta(0):
-            if key != "timestamp" or isinstance(value, ModelRequest):
-                fields[key] = held.isoformat()
+        elif type(held) is datetime and key == "timestamp" and not isinstance(value, ModelRequest):
+            continue
         else:
-            return None
+            given = counted(vars(held)) if type(held) is RequestUsage else held
+            plain = _flat({key: given})
+            if plain is None:
+                return None
+            fields.update(plain if given or type(held) is not RequestUsage else {})
     return fields
+
+
+def counted(usage: Mapping[str, Any]) -> Json:
+    """The fields of a usage, or of its dump, that are not nought; a cost of nought is not the same as none."""
+    return {name: count for name, count in usage.items() if count or (name == "cost" and count is not None)}
+
+
+def _flat(values: Json, deeper: int = 2) -> Json | None:
+    """``values`` as pydantic writes them, where they are text, whole numbers, times in UTC, or dicts of these; None for any other."""
+    flat: Json = {}
+    for key, value in values.items():
+        if type(value) is dict and deeper:
+            value = _flat(value, deeper - 1)
+            if value is None:
+                return None
+        elif type(value) is datetime and value.utcoffset() == timedelta(0):
+            value = value.isoformat().replace("+00:00", "Z")
+        elif value is not None and type(value) not in (str, int, bool):
+            return None
+        if type(key) is not str:
+            return None
+        flat[key] = value
+    return flat
 
 
 _APART = frozenset({"parts", "kind", "part_kind"})
@@ -121,7 +142,7 @@ def _response(message: ModelResponse, dump: Json) -> Draft:
         record["tool_calls"] = calls
     moment, exact = moment_of(message.timestamp)
     fields = _said(dump, ModelResponse, without={"parts", "kind", "usage", "timestamp"} if exact else {"parts", "kind", "usage"})
-    if usage := {key: value for key, value in dump["usage"].items() if value}:
+    if usage := counted(dump["usage"]):
         fields["usage"] = usage
     meta: Json = {"response": fields, "sum": checksum(record)}
     said = [_said(part_dump, type(part)) for part, part_dump in zip(message.parts, parts, strict=True)]

@@ -22,8 +22,8 @@ try:
 except ImportError as error:
     raise ImportError("turnlog.integrations.pydantic_ai needs pydantic-ai 2.68 or newer: pip install 'turnlog[pydantic-ai]'") from error
 
-from turnlog.integrations.pydantic_log import ConversationLog
-from turnlog.integrations.pydantic_messages import from_stored, to_stored
+from turnlog.integrations.pydantic_ai.log import ConversationLog
+from turnlog.integrations.pydantic_ai.messages import from_stored, to_stored
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -22,8 +22,9 @@ from turnlog import tree
 from turnlog.backends.port import Query
 from turnlog.errors import ConflictError, CorruptSessionError, SessionNotFoundError
 from turnlog.heads import Head, Position
-from turnlog.integrations.pydantic_messages import grouped, message_id_of, stored_as
-from turnlog.integrations.pydantic_reading import KEY, meta_of
+from turnlog.integrations.pydantic_ai.messages import grouped, message_id_of, stored_as
+from turnlog.integrations.pydantic_ai.reading import KEY, meta_of
+from turnlog.integrations.pydantic_ai.records import counted
 from turnlog.messages import Record, SessionMessage, encode_message, new_token
 from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.branching import fork_title
@@ -304,9 +305,9 @@ def _entries(stored: Sequence[SessionMessage], start: int) -> list[Placed]:
 
 def _carried(record: ConversationRecord) -> Json:
     """What changes with every save, as JSON, without what is not there."""
-    usage = {key: value for key, value in vars(record.usage).items() if value}
+    usage = counted(vars(record.usage))
     if not all(type(value) is int for value in usage.values()):
-        usage = {key: value for key, value in _USAGE.dump_python(record.usage, mode="json").items() if value}
+        usage = counted(_USAGE.dump_python(record.usage, mode="json"))
     deferred = _DEFERRED.dump_python(record.deferred_tool_requests, mode="json") if record.deferred_tool_requests else None
     return {**({"usage": usage} if usage else {}), **({"deferred": deferred} if deferred else {})}
 

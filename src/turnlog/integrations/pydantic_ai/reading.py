@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnlog.integrations.folding import checksum, unfold
-from turnlog.integrations.pydantic_foreign import ForeignReader
-from turnlog.integrations.pydantic_records import Json, time_of
+from turnlog.integrations.pydantic_ai.folding import checksum, unfold
+from turnlog.integrations.pydantic_ai.foreign import ForeignReader
+from turnlog.integrations.pydantic_ai.records import Json, time_of
 from turnlog.messages import SessionMessage
 
 KEY = "pydantic_ai"

@@ -285,7 +285,7 @@ def decode_all(records: Iterable[Record]) -> list[dict[str, Any]]:
     try:
         # One parse for the lot costs half of one parse each.
         messages: list[dict[str, Any]] = json.loads(f"[{','.join([record.body for record in stored])}]")
-    except ValueError:
+    except (ValueError, TypeError):
         messages = [decode_body(record) for record in stored]
     return messages
 
@@ -293,7 +293,8 @@ def decode_all(records: Iterable[Record]) -> list[dict[str, Any]]:
 def _decode(text: str, identity: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError):
+        # A damaged database may give another type than text.
         value = None
     if not isinstance(value, dict):
         # Not chained: the parser's error carries the text, which is nobody's business but the user's.

@@ -265,7 +265,7 @@ class OpenSessions:
                     f"{os.path.join(self.root, names[0])} holds another session: move the file away",
                     path=os.path.join(self.root, names[0]),
                 )
-            make_directory(self.root)
+            make_directory(self.root, sync=self.sync)
             slot.path = free
         return create
 

@@ -29,7 +29,7 @@ BETWEEN = ", "
 """Between the messages of a batch; canonical JSON has no such space, so a line can be cut without parsing it."""
 
 _FLAT = ("role", "content", "tool_calls", "tool_call_id")
-_TAIL = re.compile(rb'\n\],"updated_at":"([^"\\]*)","message_count":(\d+)(?:,"changes":(\d+))?\}\n\Z')
+_TAIL = re.compile(rb'\n\],"updated_at":"([ -!#-\[\]-~]*)","message_count":(\d+)(?:,"changes":(\d+))?\}\n\Z')
 _CUT = '}}}, {"role":'
 _PLAIN = re.compile(
     r'^(\{"role":.*),"timestamp":([0-9.e+-]+),"metadata":\{"turnlog":\{"id":"([^"\\\n]*)","n":([0-9]+)\}\}\},?$', re.MULTILINE

@@ -84,7 +84,7 @@ def set_aside(path: str, data: bytes, *, sync: bool) -> str:
         return torn
 
 
-def make_directory(path: str) -> None:
+def make_directory(path: str, *, sync: bool) -> None:
     """Make the directory and those above it that are missing, all for their owner only."""
     missing = []
     while not os.path.isdir(path):
@@ -94,6 +94,8 @@ def make_directory(path: str) -> None:
         # Another writer may make it first.
         with suppress(FileExistsError):
             os.mkdir(each, 0o700)
+        if sync:
+            sync_directory(each)
 
 
 def remove(path: str) -> None:

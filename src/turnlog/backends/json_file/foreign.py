@@ -31,6 +31,8 @@ def read_foreign(data: bytes, *, modified: float) -> tuple[Front, list[Record]] 
     if not isinstance(top, dict) or not isinstance(top.get("session_id"), str) or not isinstance(top.get("messages", []), list):
         return None
     front = front_of(top)
+    if front is not None and "messages" not in top:
+        raise ValueError("a file of ours without messages")
     metadata = top.get("metadata")
     began = created_at(top) or modified
     if front is None:

@@ -146,6 +146,8 @@ def front_of(top: dict[str, Any]) -> Front | None:
             found=found,
             supported=FORMAT,
         )
+    if "session_id" not in ours:
+        raise ValueError("front matter without a session id")
     if ours["session_id"] != top.get("session_id"):
         return None
     try:

@@ -172,7 +172,7 @@ class SqliteBackend:
             if several:
                 db.execute("COMMIT")
             return found
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._connections.named(error) from error
         finally:
             self._connections.give(db)
@@ -263,7 +263,7 @@ class SqliteBackend:
         db = self._connections.take()
         try:
             return db.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._connections.named(error) from error
         finally:
             self._connections.give(db)
@@ -278,7 +278,7 @@ class SqliteBackend:
         try:
             connections.patiently(db, statement, values)
             return db.rowcount
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise connections.named(error) from error
         finally:
             connections.unlock()

@@ -148,7 +148,7 @@ class Connections:
             try:
                 prepare(db, self.path, self._durability)
                 return db
-            except sqlite3.Error as error:
+            except (sqlite3.Error, UnicodeDecodeError) as error:
                 # Whoever turns a new file to WAL needs it alone, and SQLite does not wait for that on either side.
                 if _code(error) in _BUSY_CODES and time.monotonic() < deadline:
                     time.sleep(BUSY / 10)
@@ -185,6 +185,9 @@ class Connections:
             return error
         if isinstance(error, OSError):
             return StorageError(f"{self.path} cannot be used: {error}", path=self.path, errno=error.errno)
+        if isinstance(error, UnicodeDecodeError):
+            # What SQLite says of a damaged file may quote its bytes.
+            return CorruptSessionError(f"{self.path} is damaged: it was left as it is, restore a copy", path=self.path)
         code = _code(error)
         if code in _BUSY_CODES:
             return self._too_long()

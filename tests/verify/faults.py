@@ -1,6 +1,16 @@
 """All planted faults: importing this module plants them."""
 
-from tests.verify import faults_content, faults_cost, faults_five, faults_five_content, faults_history, faults_place, faults_tree
+from tests.verify import (
+    faults_content,
+    faults_cost,
+    faults_damage,
+    faults_five,
+    faults_five_content,
+    faults_history,
+    faults_place,
+    faults_tree,
+    faults_turns,
+)
 from tests.verify.planting import FAULTS, Fault
 
 __all__ = [
@@ -8,9 +18,11 @@ __all__ = [
     "Fault",
     "faults_content",
     "faults_cost",
+    "faults_damage",
     "faults_five",
     "faults_five_content",
     "faults_history",
     "faults_place",
     "faults_tree",
+    "faults_turns",
 ]

@@ -134,7 +134,7 @@ class _RewritesAll(SqliteSessionStore):
 
     def append(self, session_id: str, messages: Messages) -> bool:
         before = [message.to_dict() for message in self.get_messages(session_id)]
-        time.sleep(0)
+        time.sleep(0.0005)
         return self.set_chat_history(session_id, [*before, *messages])
 
 
@@ -171,7 +171,7 @@ class TurnsOfProcessesInterleave(SqliteSessionStore):
         with self.lock:
             for message in messages:
                 super().add_messages(session_id, [message])
-                time.sleep(0)
+                time.sleep(0.0005)
         return True
 
 
@@ -187,7 +187,7 @@ class ComparesInProcess(SqliteSessionStore):
         with self.lock:
             if expect_revision is not None and self.get_revision(session_id) != expect_revision:
                 raise ConflictError("changed", expected=expect_revision, actual="")
-            time.sleep(0)
+            time.sleep(0.0005)
             return super().add_messages(session_id, messages)
 
 

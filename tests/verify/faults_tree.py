@@ -310,7 +310,7 @@ class AppendResurrects(InMemorySessionStore):
 
     def add_messages(self, session_id: str, messages: Any, *, expect_revision: str | None = None) -> bool:
         before = [message.to_dict() for message in self.get_messages(session_id)]
-        time.sleep(0)
+        time.sleep(0.0005)
         if not self.session_exists(session_id):
             super().add_messages(session_id, before)
         return super().add_messages(session_id, messages, expect_revision=expect_revision)

@@ -113,6 +113,18 @@ def branch(store: Any, place: Path, *, session_id: str, writer: str) -> None:
             store.delete_session(child)
 
 
+def run_turns(store: Any, place: Path, *, session_id: str, writer: str) -> None:
+    """Turns that are kept open while they grow and then land, until killed; each line is printed once it is acknowledged."""
+    for number in range(10**6):
+        name = f"{writer} {number}"
+        messages = [{**one, "id": f"{name} {i}"} for i, one in enumerate(turn(writer, number))]
+        for length in range(1, len(messages)):
+            store.put_open_turn(session_id, name, messages[:length])
+            say(f"put {name} {length}")
+        store.add_messages(session_id, messages, turn_id=name)
+        say(f"landed {name}")
+
+
 def run_out_of_space(store: Any, place: Path, *, session_id: str, writer: str, size: int) -> None:
     """Append turns until files may grow no more; print each acknowledged turn, then how the first refusal looked, then go on after it."""
     largest = max((path.stat().st_size for path in place.rglob("*") if path.is_file()), default=0)
@@ -136,5 +148,5 @@ def run_out_of_space(store: Any, place: Path, *, session_id: str, writer: str, s
 
 
 JOBS: dict[str, Callable[..., None]] = {
-    job.__name__: job for job in (append, append_turns, append_to_many, branch, count_up, label, lay_out, run_out_of_space)
+    job.__name__: job for job in (append, append_turns, append_to_many, branch, count_up, label, lay_out, run_out_of_space, run_turns)
 }

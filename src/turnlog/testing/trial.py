@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -152,6 +152,15 @@ class Trial:
             raise NotRun("the store keeps no files in its place")
         return found
 
+    def copied(self, files: Mapping[Path, bytes]) -> Path:
+        """A new place with these files, each where it lies under ``place``."""
+        place = self.new_place()
+        for path, data in files.items():
+            copy = place / path.relative_to(self.place)
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            copy.write_bytes(data)
+        return place
+
     def close_stores(self) -> None:
         """Close what the case opened."""
         while self._stores:
@@ -180,6 +189,6 @@ class Trial:
         """A new, empty place."""
         self._places += 1
         # Two levels down, so that "../" in an id is still seen; the random part keeps places apart on a server.
-        place = self.root / f"p{self._places}" / self.root.name.rpartition("-")[2].lower()
+        place = self.root / f"p{self._places}" / f"{self.root.name.rpartition('-')[2].lower()}_{self._places}"
         place.mkdir(mode=0o700, parents=True)
         return place

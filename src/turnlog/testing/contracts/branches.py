@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from turnlog.errors import ConflictError, NothingToUndoError, SnapshotNotFoundError
+from turnlog.errors import ConflictError, NothingToUndoError, SessionNotFoundError, SnapshotNotFoundError
 from turnlog.testing.checks import raises, same
 from turnlog.testing.registry import case
 from turnlog.testing.trial import Trial
@@ -344,3 +344,30 @@ def races(trial: Trial) -> None:
     for one in store.get_snapshots("s")[:: max(1, rounds // 8)]:
         store.revert_to_snapshot("s", one.id)
         _check(store, "s", [f"w {i}" for i in range(one.message_index + 1)], "the history at a snapshot taken during appends")
+
+
+@case("2.20", "get_snapshot_messages gives the history as it was at the snapshot, whatever came after it, and changes nothing")
+def at_snapshot(trial: Trial) -> None:
+    store = trial.store
+    snapshots: list[tuple[str, list[str]]] = []
+    for number in range(6):
+        _write(store, "s", f"{number} a", f"{number} b")
+        if number % 2:
+            store.revert_to_message("s", number)
+        now = [message.content for message in store.get_messages("s")]
+        snapshots.append((store.create_snapshot("s"), now))
+    child = store.fork_session("s")
+    store.revert_to_message("s", 0)
+    revision = store.get_revision("s")
+    for snapshot, then in snapshots:
+        for start, stop in ((0, None), (1, 3), (-2, None), (2, 1), (0, 100)):
+            seen = [message.content for message in store.get_snapshot_messages("s", snapshot, start, stop)]
+            same(seen, then[start:stop], f"messages {start} to {stop} of a snapshot of {len(then)}")
+    same(store.get_revision("s"), revision, "the revision after reading snapshots")
+    _check(store, "s", ["0 a"], "the history after reading snapshots")
+    for unknown in ("none", ""):
+        raises(SnapshotNotFoundError, partial(store.get_snapshot_messages, "s", unknown), f"the snapshot {unknown!r}")
+    raises(SnapshotNotFoundError, partial(store.get_snapshot_messages, child, snapshots[0][0]), "a snapshot of another session")
+    store.clear_session("s")
+    raises(SnapshotNotFoundError, partial(store.get_snapshot_messages, "s", snapshots[0][0]), "a snapshot of what was cleared")
+    raises(SessionNotFoundError, partial(store.get_snapshot_messages, "none", snapshots[0][0]), "a session that is not there")

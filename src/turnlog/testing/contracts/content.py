@@ -145,7 +145,9 @@ def refusals(trial: Trial) -> None:
 @case("3.7.11", "A message of over 12 MiB is refused with MessageTooLargeError; nothing is written")
 def too_large(trial: Trial) -> None:
     store = trial.store
-    for content in ("x" * (LIMIT + 1), "é" * (LIMIT // 2 + 1)):
+    # Characters of every width in the encoded message, so that a count of characters is found out.
+    for unit, width in {"x": 1, "é": 2, '"': 2, "€": 3, "😀": 4, "\0": 6}.items():
+        content = unit * (LIMIT // width + 1)
         error = raises(MessageTooLargeError, partial(store.add_message, "s", "user", content), "a message of over 12 MiB")
         same(getattr(error, "limit", None), LIMIT, "the error's limit")
         holds(getattr(error, "size", 0) > LIMIT, "the error's size is over the limit", vars(error))

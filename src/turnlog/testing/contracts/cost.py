@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from turnlog.testing.checks import Mismatch, NotRun
+from turnlog.testing.histories import group, stored, text
 from turnlog.testing.meters import Meter, Steps
 from turnlog.testing.registry import case
 from turnlog.testing.trial import Trial
@@ -96,14 +97,16 @@ def look(trial: Trial) -> None:
 
 @case("3.10.5", "A page of a listing costs the same when the sessions are long: it reads heads only", seconds=60)
 def list_page(trial: Trial) -> None:
-    costs = []
+    stores = []
     with _metered(trial) as meter:
         for count in (trial.many(400, 2000), trial.many(1600, 8000)):
-            store = trial.another()
+            stores.append(store := trial.another())
             for number in range(5):
                 _fill(store, f"s{number}", count)
-            costs.append(_cost(meter, lambda _, store=store: store.list_sessions(limit=10), trace=False))  # type: ignore[misc]
-    _compare("a page of 5 sessions", costs[0], costs[1], "of many messages")
+        # A store may look closer at what has just been written: the second look at each is at sessions that have settled.
+        looks = [[_cost(meter, lambda _, store=store: store.list_sessions(limit=10), trace=False) for store in stores] for _ in range(2)]  # type: ignore[misc]
+    short, long = ({name: min(one[name], two[name]) for name in one} for one, two in zip(*looks, strict=True))
+    _compare("a page of 5 sessions", short, long, "of many messages")
 
 
 @case("3.10.6", "A snapshot costs the same in a long session", seconds=60)
@@ -199,3 +202,15 @@ def files_grow(trial: Trial) -> None:
     allowed = count * (size + 500) * 3 + 1_000_000
     if total > allowed:
         raise Mismatch(f"files of at most {allowed} bytes for {count} messages of {size} characters", f"{total} bytes")
+
+
+@case("3.10.13", "Reading the last messages costs the same in a long session, also where the cut falls into a long tool group", seconds=60)
+def read_last_of_group(trial: Trial) -> None:
+    calls = [f"call {i}" for i in range(30)]
+
+    def use(store: Any, name: str, number: int) -> None:
+        if number == 0:
+            store.add_messages(name, stored([text("user", "all of them"), group(*calls), text("assistant", "done")]))
+        store.get_chat_history(name, LAST)
+
+    _check(trial, f"reading the last {LAST}, of which a group of {len(calls) + 1} lets through one,", use)

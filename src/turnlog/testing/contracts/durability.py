@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 from turnlog.errors import StorageError
-from turnlog.testing.checks import Mismatch, holds, same
+from turnlog.testing.checks import Mismatch, NotRun, holds, same
 from turnlog.testing.registry import case
+from turnlog.testing.syncs import Syncs, identity
 from turnlog.testing.trial import Trial
 from turnlog.testing.turns import check_all_there, check_whole_turns, texts, turn
 
@@ -170,11 +176,7 @@ def torn(trial: Trial) -> None:
     holder = max(before, key=lambda path: len(before[path]))
     cuts = range(1, 200) if trial.level == "full" else sorted(trial.random.sample(range(1, 200), 14))
     for cut in cuts:
-        place = trial.new_place()
-        for path, data in before.items():
-            copied = place / path.relative_to(trial.place)
-            copied.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            copied.write_bytes(data[:-cut] if path == holder else data)
+        place = trial.copied({**before, holder: before[holder][:-cut]})
         try:
             again = trial.open_again(place)
             seen = check_whole_turns(again.get_chat_history("s"))
@@ -184,3 +186,72 @@ def torn(trial: Trial) -> None:
         holds(seen in (wanted, wanted[:3]), f"all turns, or all but the newest, with {cut} bytes cut off", seen)
         again.add_messages("s", turn("after", 0))
         same(check_whole_turns(trial.open_again(place).get_chat_history("s")), [*seen, "after 0"], "the turns after going on")
+
+
+@case("3.4.11", "kill -9 amid a turn leaves what was put of it open, and never also in the history", needs=["process"], seconds=60)
+def killed_amid_turns(trial: Trial) -> None:
+    for start in range(trial.many(1, 15)):
+        writers = trial.writers("run_turns", [{"session_id": f"s{start} {i}", "writer": "t"} for i in range(2)])
+        for number, writer in enumerate(writers):
+            writer.hear(4 + 7 * number)
+            said = writer.kill(after=writer.pace() * trial.random.random())
+            _check_turns(trial.open_again(), f"s{start} {number}", said)
+
+
+def _check_turns(store: Any, name: str, said: list[str]) -> None:
+    """A killed writer's session: ``landed t <turn>`` and ``put t <turn> <messages>`` are what it said."""
+    landed = [line.split(" ", 1)[1] for line in said if line.startswith("landed")]
+    seen = check_whole_turns(store.get_chat_history(name))
+    same(seen[: len(landed)], landed, "the acknowledged turns")
+    holds(len(seen) <= len(landed) + 1, "at most one turn that was not acknowledged", seen[len(landed) :])
+    still_open = {one.id: len(one.messages) for one in store.get_open_turns(name)}
+    holds(not still_open.keys() & set(seen), "no open turn that is also in the history", sorted(still_open))
+    if said[-1].startswith("put"):
+        _, writer, number, count = said[-1].split()
+        last = f"{writer} {number}"
+        holds(last in seen or still_open.get(last, 0) >= int(count), f"{count} messages or more of {last}", still_open)
+    holds(len(still_open) <= 1, "at most the one turn that was under way is open", sorted(still_open))
+
+
+@case("3.4.12", "A store that syncs what it appends syncs every file before it gives it a name, and the directory after", needs=["place"])
+def named_and_synced(trial: Trial) -> None:
+    store, watch = trial.store, Syncs()
+    with watch.watching():
+        store.add_message("s", "user", "first")
+        heard = len(watch.events)
+        store.add_message("s", "user", "second")
+        if not watch.synced(heard):
+            raise NotRun("the store syncs nothing by os.fsync: it says that it survives kill -9 only, or its engine syncs for it")
+        _check_synced(watch, "add_message")
+        for size in (10, 30_000):
+            for what, verb in _verbs_that_write(store, f"s{size}", size).items():
+                before = {path: path.stat().st_ino for path in trial.files() if path.stat().st_size}
+                verb()
+                new = {path for path in trial.files() if path.stat().st_size and before.get(path) != path.stat().st_ino}
+                _check_synced(watch, what, new)
+
+
+def _verbs_that_write(store: Any, name: str, size: int) -> dict[str, Callable[[], Any]]:
+    """Verbs whose effect must survive power loss, in the order in which they are done."""
+    return {
+        "create_session": partial(store.create_session, name),
+        "add_messages": partial(store.add_messages, name, [one for number in range(4) for one in turn("w", number, size)]),
+        "set_title": partial(store.set_title, name, "title"),
+        "create_snapshot": partial(store.create_snapshot, name),
+        "fork_session": partial(store.fork_session, name, 1, new_session_id=f"fork of {name}"),
+        "revert_to_message": partial(store.revert_to_message, name, 4),
+        "undo_revert": partial(store.undo_revert, name),
+        "a checkpoint": partial(store.append_compaction_checkpoint, name, "summary"),
+        "a finished draft": partial(store.upsert_partial_assistant_message, name, "answer", finalize=True),
+        "add_message": partial(store.add_message, name, "user", "x"),
+        "set_chat_history": partial(store.set_chat_history, name, turn("w", 9, size)),
+        "clear_session": partial(store.clear_session, name),
+    }
+
+
+def _check_synced(watch: Syncs, what: str, new: Iterable[Path] = ()) -> None:
+    """All that was heard since the last check is safe; so is the name of each ``new`` file."""
+    at_risk = watch.at_risk()
+    at_risk += [f"{path.name} is new, and its directory was not synced" for path in new if identity(path.parent) not in watch.synced()]
+    holds(not at_risk, f"files and names that survive power loss once {what} has returned", "; ".join(at_risk[:3]))
+    watch.events.clear()

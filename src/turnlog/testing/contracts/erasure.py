@@ -25,6 +25,7 @@ def _full_session(store: Any, name: str) -> list[str]:
     store.revert_to_message(name, 0)
     store.append_compaction_checkpoint(name, f"{SECRET} summary")
     store.upsert_partial_assistant_message(name, f"{SECRET} draft")
+    store.put_open_turn(name, "turn", [{"role": "user", "content": f"{SECRET} under way"}], info={"k": SECRET})
     return snapshots
 
 
@@ -42,6 +43,7 @@ def _check_unreachable(store: Any, name: str, what: str) -> None:
         "export_session": store.export_session(name),
         "export_all": store.export_all(),
         "get_snapshots": [one.to_dict() for one in store.get_snapshots(name)],
+        "get_open_turns": [one.to_dict() for one in store.get_open_turns(name)],
     }
     for verb, answer in reads.items():
         holds(SECRET not in json.dumps(answer), f"nothing of what was erased by {what} in {verb}", json.dumps(answer)[:200])

@@ -233,3 +233,16 @@ def links(trial: Trial) -> None:
             step()
     for target, before in targets:
         same(target.read_bytes() if target.exists() else None, before, f"the file outside that {target.name} leads to")
+
+
+@case("3.8.13", "Ids of the characters that stores write others with each name a session of their own, and are listed as they are")
+def escapes(trial: Trial) -> None:
+    store = trial.store
+    # What escaping is written with, and what it is written for; each must itself be escaped.
+    marks = ["\0", "\x01", "\x02", "\x1a", "\x1b", "\ue000", "\ufffd", "\ud800", "\\", "%", "_", "~", "0", "1"]
+    names = [*marks, *(one + other for one in marks for other in marks)]
+    names += [f"a{name}b" for name in trial.random.sample(names, trial.many(40, len(names)))]
+    for number, name in enumerate(names):
+        store.add_message(name, "user", _label(number))
+    _check_distinct(store, enumerate(names))
+    same(sorted(info.session_id for info in store.iter_sessions(page_size=200)), sorted(names), "the ids of iter_sessions")

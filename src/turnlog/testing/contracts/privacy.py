@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from turnlog.testing.checks import holds, raises, same
+from turnlog.testing.checks import NotRun, holds, raises, same
 from turnlog.testing.contracts.erasure import SECRET
 from turnlog.testing.contracts.errors import GARBAGE
 from turnlog.testing.registry import case
@@ -28,6 +28,7 @@ def modes(trial: Trial) -> None:
         for name in ("s", "a/b", "x" * 300):
             store.add_messages(name, [{"role": "user", "content": f"{i}"} for i in range(5)])
             store.set_title(name, "t")
+            store.put_open_turn(name, "turn", [{"role": "user", "content": "x"}])
             store.create_snapshot(name)
             store.revert_to_message(name, 1)
             store.fork_session(name)
@@ -81,6 +82,7 @@ def logs(trial: Trial) -> None:
         child = store.fork_session("s", 1)
         store.search(SECRET)
         store.upsert_partial_assistant_message("s", SECRET)
+        store.put_open_turn("s", "turn", [{"role": "user", "content": SECRET}], info={"k": SECRET})
         for failing in _failures(store):
             raises(Exception, failing, "a call that cannot be done")
         store.import_sessions(store.export_all())
@@ -108,6 +110,8 @@ def _failures(store: Any) -> list[Callable[[], Any]]:
         partial(store.add_messages, "s", [SECRET]),
         partial(store.add_messages, "s", SECRET),
         partial(store.set_chat_history, "s", [{"role": "user", "content": [SECRET, b"x"]}]),
+        partial(store.put_open_turn, "s", "turn", [{"role": "user", "content": [SECRET, b"x"]}]),
+        partial(store.put_open_turn, "s", "turn", [], info={"k": [SECRET, float("nan")]}),
         partial(store.update_session_metadata, "s", key=[SECRET, float("nan")]),
         partial(store.import_sessions, {"sessions": SECRET}),
         partial(store.revert_to_message, "s", 10**6),
@@ -169,3 +173,34 @@ def _overwrite(path: Path) -> None:
 
 def _append(path: Path) -> None:
     path.write_bytes(path.read_bytes() + GARBAGE + SECRET.encode())
+
+
+@case("3.12.5", "Every directory that the store makes on the way to a new place is 0700, under any usual umask", needs=["place"])
+def made_on_the_way(trial: Trial) -> None:
+    for mask in (0, 0o022, 0o027):
+        root = trial.new_place()
+        before = os.umask(mask)
+        try:
+            store = _open_unmade(trial, root / "one" / "two" / root.name)
+            store.add_message("s", "user", "x")
+            store.close()
+        finally:
+            os.umask(before)
+        found = [path for path in sorted(root.rglob("*")) if path.is_dir()]
+        if not found:
+            raise NotRun("the store keeps no files in its place")
+        for path in found:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            holds(mode == 0o700, f"{path.relative_to(root)} has the mode 700, made under the umask {mask:03o}", f"{mode:o}")
+
+
+def _open_unmade(trial: Trial, place: Path) -> Any:
+    """A store in a directory that is not there yet, nor are those above it; NotRun where only a made one will do."""
+    try:
+        store = trial.open_again(place)
+        store.session_exists("s")
+    except OSError as error:
+        if place.parent.exists():
+            raise
+        raise NotRun("the store makes no directories: it opens only in one that is there") from error
+    return store

@@ -164,3 +164,34 @@ def talk(trial: Trial) -> None:
     for count in range(1, 7):
         wanted = [{"role": "assistant", "content": content} for content in texts[-count:]]
         same(trial.store.get_chat_history("s", count), wanted, f"the last {count}")
+
+
+@case("3.6.11", "A working history is valid wherever its checkpoint lies, for every cut, and begins with the summary")
+def compacted(trial: Trial) -> None:
+    store = trial.store
+    summary = {"role": "system", "content": "in short"}
+    names = [name for name in CURATED if trial.level == "full" or name in ("three parallel calls", "content blocks", "a result too late")]
+    for name in names:
+        messages = stored(CURATED[name])
+        for place in range(1, len(messages) + 1):
+            session = f"{name} {place}"
+            store.add_messages(session, messages[:place])
+            store.append_compaction_checkpoint(session, summary["content"])
+            store.add_messages(session, messages[place:])
+            after = _after(CURATED[name], place)
+            for count in (None, 0, *range(1, len(messages) - place + 3)):
+                seen = store.get_working_history(session, count)
+                what = f"{name}, a checkpoint after {place} messages, max_messages={count}"
+                check_valid(seen, what)
+                rest = [] if count == 1 else window(after, count - 1 if count else None)
+                same(seen, [summary, *rest], what)
+
+
+def _after(blocks: Sequence[Block], place: int) -> list[Block]:
+    """The blocks after the first ``place`` messages; what is left of one that lies on both sides makes no sense to a model."""
+    left: list[Block] = []
+    for block in blocks:
+        if place < len(block.messages):
+            left.append(Block(block.messages[max(place, 0) :], block.valid and place <= 0))
+        place -= len(block.messages)
+    return left

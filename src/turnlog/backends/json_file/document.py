@@ -38,9 +38,12 @@ _PLAIN = re.compile(
 _LAST_NUMBER = re.compile(rb'"n":(\d+)\}\}\},?\Z')
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def dump(value: Any) -> str:
     """Canonical JSON text; lone surrogates as ``\\u``. Takes NaN, which other programs may have written."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = _encode(value)
     return text if text.isascii() else to_bytes(text).decode()
 
 
@@ -170,11 +173,13 @@ def record_of(message: dict[str, Any], text: str | None = None) -> Record:
     metadata = message["metadata"]
     kept = metadata["turnlog"]
     keys = kept.get("keys")
+    cut = _cut_message(text, message["timestamp"]) if text is not None and keys is None and "meta" not in kept else None
+    if cut is not None:
+        body, meta = cut
+        return _record(kept, message["timestamp"], body, meta)
     if keys is not None:
         more = kept["more"]
         body = dump({key: more[key] if key in more else message[key] for key in keys})
-    elif text is not None and len(metadata) == 1 and "meta" not in kept:
-        body = text[: text.rindex(',"timestamp":')] + "}"
     else:
         body = dump({key: value for key, value in message.items() if key not in ("timestamp", "metadata")})
     if "meta" in kept:
@@ -183,10 +188,25 @@ def record_of(message: dict[str, Any], text: str | None = None) -> Record:
         meta = dump({key: value for key, value in metadata.items() if key != "turnlog"})
     else:
         meta = None
+    return _record(kept, message["timestamp"], body, meta)
+
+
+def _cut_message(text: str, timestamp: Any) -> tuple[str, str | None] | None:
+    """Body and metadata of a message as they were written, cut out of its line; None where it is not plain where to cut."""
+    between = f',"timestamp":{timestamp!r},"metadata":{{'
+    at = text.find(between)
+    if at < 0 or text.find(between, at + 1) >= 0:
+        return None
+    begin, end = at + len(between), text.rfind('"turnlog":{')
+    meta = text[begin : end - 1] if end > begin else ""
+    return text[:at] + "}", f"{{{meta}}}" if meta else None
+
+
+def _record(kept: dict[str, Any], timestamp: Any, body: str, meta: str | None) -> Record:
     seq, name = kept["n"], kept["id"]
     if type(seq) is not int or type(name) is not str:
         raise ValueError("a message has no number or no id")
-    return Record(seq, name, float(message["timestamp"]), body, meta)
+    return Record(seq, name, float(timestamp), body, meta)
 
 
 def last_number(line_end: bytes) -> int | None:

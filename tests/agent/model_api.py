@@ -1,10 +1,10 @@
 """A model's API on loopback, as a process of its own: both vendors' forms, a strict judge in front of every answer, a log of all requests.
 
 ``python -m tests.agent.model_api`` prints its port, and ends with its standard input. A user's last words ask of the server itself: "hold
-KEY" waits for POST /release/KEY (a streamed answer waits in its middle), "slow SECONDS" waits so long, "fail" is answered by 500, "fail
-KEY" only the first time, "slowly" streams fifty words a second, "keep open" keeps the connection, which otherwise ends with the answer. A
-request that breaks a vendor's rule is answered with 400. GET /log gives ``{"requests": […], "refused": […], "held": […]}``, POST /forget
-empties it.
+KEY" waits for POST /release/KEY (a streamed answer waits in its middle), "afterwards KEY" does so once tools have answered, "slow SECONDS"
+waits so long, "fail" is answered by 500, "fail KEY" only the first time, "slowly" streams fifty words a second, "keep open" keeps the
+connection, which otherwise ends with the answer. A request that breaks a vendor's rule is answered with 400. GET /log gives
+``{"requests": […], "refused": […], "held": […]}``, POST /forget empties it.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         said, tools = form.read(body)
         words = next((each.text for each in reversed(said) if each.role == "user"), "")
+        if said[-1].role == "tool":
+            words = words.replace("afterwards ", "hold ")
         if WEATHER.fails(words):
             self._json(500, {"type": "error", "error": {"type": "api_error", "message": "the model fell over"}})
             return

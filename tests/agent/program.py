@@ -43,6 +43,13 @@ def wait_for(word: str) -> str:
     return f"{word} came"
 
 
+def mark(word: str) -> str:
+    """A tool that leaves a line in a file each time it runs."""
+    with Path(f"{word}.marks").open("a") as file:
+        file.write("ran\n")
+    return f"marked {word}"
+
+
 def make(url: str, kind: str, place: str, session_id: str, memory: dict[str, Any] | None = None) -> Any:
     """The agent of a program."""
     from tests.agent.api_client import openai_model
@@ -50,7 +57,7 @@ def make(url: str, kind: str, place: str, session_id: str, memory: dict[str, Any
     from turnlog import Agent
 
     store = STORES[kind](Path(place))
-    tools = [add, boom, nap, wait_for]
+    tools = [add, boom, nap, wait_for, mark]
     return Agent(llm=openai_model(url), tools=tools, memory={"session_id": session_id, "store": store, **(memory or {})})
 
 

@@ -75,19 +75,20 @@ def test_killed_amid_a_tool_after_another_answered(start: Start, kind: str, tmp_
     assert [message["role"] for message in second.ask("history")] == ["user", "assistant", "tool", "tool", "assistant"]
 
 
-def test_killed_amid_the_answer_to_tool_results(start: Start, api: ModelApi, kind: str) -> None:
+@pytest.mark.parametrize("how", ["chat", "stream"])
+def test_killed_amid_the_answer_to_tool_results(start: Start, how: str, api: ModelApi, kind: str, tmp_path: Path) -> None:
     first = start()
-    key = f"later{kind}"
-    first.send("stream", text=f"add 2 and 3, hold {key}")
-    api.wait_held(key)  # amid the stream of the calls
-    api.release(key)
-    assert first.answer() == {"answer": "The tools said 5."}
-    first.send("stream", text=f"add 1 and 1, use nap with a, hold {key}b")
-    api.wait_held(f"{key}b")
+    key = f"answer{kind}{how}"
+    first.send(how, text=f"add 1 and 1, use mark with a, afterwards {key}")
+    api.wait_held(key)
     first.kill()
     second = start()
-    api.release(f"{key}b")
-    assert second.ask("resume") == "The tools said 2; slept over a."
+    (turn,) = second.ask("interrupted")
+    assert contents(turn)[2:4] == [("tool", "2"), ("tool", "marked a")]
+    api.release(key)
+    assert second.ask("resume") == "The tools said 2; marked a."
+    assert (tmp_path / "a.marks").read_text() == "ran\n", "a tool that had answered ran again"
+    assert [message["role"] for message in second.ask("history")] == ["user", "assistant", "tool", "tool", "assistant"]
 
 
 def test_killed_amid_a_streamed_answer(start: Start, api: ModelApi, kind: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -75,14 +76,16 @@ def test_a_turn_moves_as_many_bytes_at_any_length(tmp_path: Path) -> None:
     for turns in (1_000, 10_000):
         agent = Agent(llm=quick_model(), memory={"session_id": "chat", "store": filled(tmp_path, turns), "history_limit": 20})
 
-        async def go(agent: Agent = agent) -> int:
-            await agent.achat("hello")
-            before = written()
-            for _ in range(TURNS):
+        async def go(agent: Agent = agent) -> list[int]:
+            moved = []
+            for _ in range(3 * TURNS):
+                before = written()
                 await agent.achat("hello")
-            return written() - before
+                moved.append(written() - before)
+            return moved
 
-        counted[turns] = asyncio.run(go())
+        # The middle one, as other threads of this process may write now and then.
+        counted[turns] = median(asyncio.run(go()))
     assert counted[10_000] <= counted[1_000] * 1.05
 
 

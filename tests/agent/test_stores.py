@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def expected(running_api: ModelApi, tmp_path_factory: pytest.TempPathFactory) ->
             messages: list[ModelMessage] = []
             before = len(running_api.requests())
             for text in script():
-                messages = loop.run_sync(text, message_history=messages).all_messages()
+                messages = asyncio.run(loop.run(text, message_history=messages)).all_messages()
             made[vendor] = [each["messages"] for each in running_api.requests()[before:]]
         return made[vendor]
 

@@ -1,0 +1,4 @@
+"""Sessions on a Redis or Valkey server: one server, a Cluster, or behind Sentinel; sync and async."""
+
+from turnlog.backends.redis.backend import RedisBackend as RedisBackend
+from turnlog.backends.redis.opening import open_backend as open_backend

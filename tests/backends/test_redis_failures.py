@@ -1,0 +1,211 @@
+"""Redis servers that are away, full, killed or replaced, and answers that are lost: what was acknowledged stays, once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from tests.backends.conftest import Driven
+from tests.backends.samples import a_head, all_ids, record, records
+from tests.servers.redis import LosingProxy, RedisServer, new_prefix, running, running_sentinel, wait_until
+from turnlog.backends.port import Appended
+from turnlog.backends.redis import RedisBackend, open_backend
+from turnlog.errors import BackendUnavailableError, StorageError
+from turnlog.store.sync import SessionStore
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix of the test's own."""
+    return new_prefix()
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A server that a test may kill; what it acknowledges is on the disk."""
+    with running("valkey", "--appendonly", "yes", "--appendfsync", "always") as made:
+        yield made
+
+
+@pytest.fixture
+def proxy(server: RedisServer) -> Iterator[LosingProxy]:
+    """A way to that server that loses answers."""
+    made = LosingProxy(server.port)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
+def test_a_server_that_is_away_is_named_without_the_password(scheme: str) -> None:
+    store = SessionStore(open_backend(f"{scheme}://me:hunter2@127.0.0.1:1/0", asynchronous=False))
+    with pytest.raises(BackendUnavailableError, match=r"127\.0\.0\.1:1") as caught:
+        store.add_message("s", "user", "secret")
+    assert caught.value.host == "127.0.0.1:1"  # type: ignore[attr-defined]
+    assert "hunter2" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_does_not_answer_is_given_up(prefix: str) -> None:
+    with running("valkey") as server:
+        backend = Driven(RedisBackend(server.url, prefix=prefix, timeout=0.3))
+        backend.put_head(a_head(), expect=None)
+        with server.client() as client:
+            client.execute_command("CLIENT PAUSE", 3_000)
+            with pytest.raises(BackendUnavailableError, match="in time"):
+                backend.append("s", records(0, 1), now=3.0, expect=None)
+            client.execute_command("CLIENT UNPAUSE")
+        assert backend.append("s", records(0, 1), now=3.0, expect=None).messages == 1
+        backend.close()
+
+
+def test_what_was_acknowledged_survives_a_kill_and_the_store_goes_on(server: RedisServer, prefix: str) -> None:
+    store = SessionStore(RedisBackend(server.url, prefix=prefix))
+    for round_number in range(3):
+        for number in range(20):
+            store.add_message("s", "user", f"{round_number} {number}")
+        server.kill()
+        with pytest.raises(BackendUnavailableError):
+            store.add_message("s", "user", "nobody there")
+        server.start()
+    expected = [f"{round_number} {number}" for round_number in range(3) for number in range(20)]
+    assert [message["content"] for message in store.get_chat_history("s")] == expected
+    store.close()
+
+
+def test_a_server_that_forgot_the_scripts_is_told_again(prefix: str) -> None:
+    with running("redis") as server, server.client() as client:
+        store = SessionStore(RedisBackend(server.url, prefix=prefix))
+        store.add_message("s", "user", "1")
+        client.script_flush()
+        store.add_message("s", "user", "2")
+        assert len(store.get_chat_history("s")) == 2
+        store.close()
+
+
+def test_a_full_memory_is_refused_with_nothing_half_written(prefix: str) -> None:
+    with running("valkey", "--maxmemory", "12mb") as server:
+        backend = Driven(RedisBackend(server.url, prefix=prefix))
+        backend.put_head(a_head(), expect=None)
+        done: list[Appended] = []
+
+        def fill() -> None:
+            while len(done) < 1_000:
+                batch = [record(f"{len(done)}.{part}", "x" * 50_000) for part in range(3)]
+                done.append(backend.append("s", batch, now=3.0, expect=None))
+
+        with pytest.raises(StorageError, match="maxmemory") as caught:
+            fill()
+        stored = len(done)
+        assert stored > 3
+        assert not isinstance(caught.value, BackendUnavailableError)
+        assert backend.get_head("s").length == len(all_ids(backend)) == 3 * stored
+        backend.close()
+
+
+class TestLostAnswers:
+    """The proxy breaks the connection after the server has done what it was asked."""
+
+    @pytest.fixture
+    def backend(self, proxy: LosingProxy, prefix: str) -> Iterator[Driven]:
+        made = Driven(RedisBackend(f"redis://127.0.0.1:{proxy.port}", prefix=prefix))
+        # The server learns the scripts, so that the answer lost is not that it does not know one.
+        made.put_head(a_head("w", "rw"), expect=None)
+        made.append("w", records(0, 1), now=3.0, expect=None)
+        made.remove_head("w", "rw")
+        made.put_head(a_head(), expect=None)
+        yield made
+        assert proxy.lost > 0
+        made.close()
+
+    def test_an_append_is_stored_once(self, backend: Any, proxy: LosingProxy) -> None:
+        proxy.lose.set()
+        assert backend.append("s", records(0, 2), now=3.0, expect="r1.0") == Appended("r1.1", 2, True)
+        assert all_ids(backend) == ["m0", "m1"]
+
+    def test_a_head_is_put_once_and_says_so(self, backend: Any, proxy: LosingProxy) -> None:
+        proxy.lose.set()
+        assert backend.put_head(a_head(counter=1, fields={"title": "T"}), expect="r1.0") is True
+        proxy.lose.set()
+        assert backend.put_head(a_head("t", "r2", length=1), expect=None, records=records(0, 1)) is True
+        assert backend.get_head("s").counter == 1
+        assert all_ids(backend, "t", "r2") == ["m0"]
+
+    def test_a_head_that_was_refused_stays_refused(self, backend: Any, proxy: LosingProxy) -> None:
+        proxy.lose.set()
+        assert backend.put_head(a_head(run="r2"), expect=None) is False
+
+    def test_a_removed_head_is_said_to_have_been_there(self, backend: Any, proxy: LosingProxy) -> None:
+        proxy.lose.set()
+        assert backend.remove_head("s", "r1") is True
+        proxy.lose.set()
+        assert backend.remove_head("s", "r1") is False
+
+    def test_a_store_under_lost_answers_loses_and_doubles_nothing(self, backend: Any, proxy: LosingProxy) -> None:
+        store = SessionStore(backend.backend)
+        for number in range(60):
+            if number % 2:
+                proxy.lose.set()
+            store.add_messages("busy", [{"role": "user", "content": f"{number} {part}"} for part in range(2)])
+            if number % 5 == 0:
+                proxy.lose.set()
+                child = store.fork_session("busy")
+                proxy.lose.set()
+                store.set_title(child, f"{number}")
+                proxy.lose.set()
+                store.delete_session(child)
+        expected = [f"{number} {part}" for number in range(60) for part in range(2)]
+        assert [message["content"] for message in store.get_chat_history("busy")] == expected
+        assert store.get_children("busy") == []
+        assert backend.marked_runs() == backend.referenced_runs() == []
+
+
+def test_wait_refuses_to_acknowledge_what_too_few_replicas_have(prefix: str) -> None:
+    with running("redis") as primary, running("redis", "--replicaof", f"127.0.0.1 {primary.port}") as replica:
+        one = SessionStore(open_backend(f"{primary.url}?prefix={prefix}&wait=1", asynchronous=False))
+        one.add_message("s", "user", "x", message_id="m")
+        with replica.client() as client:
+            assert client.hget(f"{{{prefix}.0}}:h:s", "length") == b"1"
+        two = SessionStore(RedisBackend(primary.url, prefix=prefix, wait=2, timeout=0.5))
+        for _ in range(2):
+            # A repeat finds the message known, and waits all the same.
+            with pytest.raises(StorageError, match="1 of 2 replicas"):
+                two.add_message("s", "user", "y", message_id="n")
+        one.add_message("s", "user", "y", message_id="n")
+        assert len(one.get_chat_history("s")) == 2
+        one.close()
+        two.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_failover_by_sentinel_loses_nothing_that_replicas_were_waited_for(prefix: str, asynchronous: bool) -> None:
+    async def fill(backend: RedisBackend) -> list[str]:
+        await backend.put_head(a_head(), expect=None)
+        names = [f"m{number}" for number in range(30)]
+        for name in names:
+            await backend.append("s", [record(name)], now=3.0, expect=None)
+        await backend.close()
+        return names
+
+    with running("valkey") as first, running("valkey", "--replicaof", f"127.0.0.1 {first.port}") as second:
+        with running_sentinel("valkey", first, "sessions") as port:
+            url = f"redis+sentinel://127.0.0.1:{port}/sessions/0?prefix={prefix}"
+            backend = open_backend(f"{url}&wait=1", asynchronous=asynchronous)
+            acknowledged = asyncio.run(fill(backend))
+            first.kill()
+            store = SessionStore(open_backend(url, asynchronous=False))
+
+            def goes_on() -> bool:
+                # Refused until the Sentinel has promoted the replica; the id makes each further attempt safe.
+                with suppress(BackendUnavailableError):
+                    return store.add_message("s", "user", "after", message_id="after")
+                return False
+
+            wait_until(goes_on, lambda: "the store does not find the new primary")
+            assert [message.id for message in store.get_messages("s")] == [*acknowledged, "after"]
+            with second.client() as client:
+                assert client.info("replication")["role"] == "master"
+            store.close()

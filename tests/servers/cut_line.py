@@ -1,0 +1,121 @@
+"""A line to a server that can be cut: a proxy on this machine that drops a connection at a chosen moment."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Self
+
+CHUNK = 1 << 16
+
+Moment = Literal["request", "answer"]
+"""Before what the client sent goes on to the server, or after the server has answered and before the client hears it."""
+
+
+class CutLine:
+    """Passes every byte on between clients of ``port`` and the server at ``target``, until told to cut."""
+
+    def __init__(self, target: int, *, only: bytes = b"") -> None:
+        """``only``: what a request must hold to be cut."""
+        self._target = target
+        self._only = only
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self._next: tuple[Moment, Callable[[], None] | None] | None = None
+        self._threads: list[threading.Thread] = []
+        self._sockets: list[socket.socket] = []
+        self.cuts = 0
+        """Connections cut so far."""
+
+    def cut(self, moment: Moment, meanwhile: Callable[[], None] | None = None) -> None:
+        """Cut the connection that next sends a request; ``meanwhile`` runs before the client notices."""
+        with self._lock:
+            self._next = (moment, meanwhile)
+
+    def __enter__(self) -> Self:
+        self._start(self._accept)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for each in self._sockets:
+            _end(each)
+        for thread in self._threads:
+            thread.join()
+        for each in self._sockets:
+            each.close()
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._target))
+            self._sockets += [client, server]
+            answered = threading.Event()
+            losing = threading.Event()
+            self._start(self._ask, client, server, answered, losing)
+            self._start(self._answer, client, server, answered, losing)
+
+    def _ask(self, client: socket.socket, server: socket.socket, answered: threading.Event, losing: threading.Event) -> None:
+        while data := _received(client):
+            order = None
+            if self._only in data:
+                with self._lock:
+                    order, self._next = self._next, None
+            if order is not None:
+                moment, meanwhile = order
+                if moment == "answer":
+                    answered.clear()
+                    losing.set()
+                    _send(server, data)
+                    answered.wait(10)
+                if meanwhile is not None:
+                    meanwhile()
+                self.cuts += 1
+                break
+            _send(server, data)
+        _end(server)
+        _end(client)
+
+    def _answer(self, client: socket.socket, server: socket.socket, answered: threading.Event, losing: threading.Event) -> None:
+        while data := _received(server):
+            if losing.is_set():
+                answered.set()
+            else:
+                _send(client, data)
+        answered.set()
+        if not losing.is_set():
+            _end(client)
+
+
+def _received(end: socket.socket) -> bytes:
+    try:
+        return end.recv(CHUNK)
+    except OSError:
+        return b""
+
+
+def _send(end: socket.socket, data: bytes) -> None:
+    try:
+        end.sendall(data)
+    except OSError:
+        _end(end)
+
+
+def _end(end: socket.socket) -> None:
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        # The other side was quicker.
+        return

@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench soak check format clean
+.PHONY: help demo test bench bench-servers soak check format clean
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE := 1
@@ -22,13 +22,13 @@ ARGS ?=
 
 help: ## this list
 	@echo "turnlog $$(sed -n 's/^__version__ = "\(.*\)"/\1/p' src/turnlog/__init__.py)"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-8s", $$2; $$1 = $$2 = ""; print }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 \2/p' Makefile | awk '{ printf "  make %-13s", $$2; $$1 = $$2 = ""; print }'
 
 demo: need-python ## half a minute on real files and real killed processes; installs nothing
 	@PYTHONPATH=src "$(PYTHON)" -m demo $(ARGS)
 
-test: $(VENV)/ready ## every test but the long ones
-	$(VENV)/bin/python -m pytest $(ARGS)
+test: $(VENV)/ready ## every test but the long ones, a file at a time on every core
+	$(VENV)/bin/python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 soak: $(VENV)/ready ## the long tests: thousands of kills, long races
 	$(VENV)/bin/python -m pytest -m soak --timeout=7200 $(ARGS)
@@ -44,6 +44,9 @@ format: $(VENV)/ready ## let ruff lay out and mend the code
 
 bench: $(BENCH_VENV)/ready ## turnlog beside the floors and beside other stores
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m bench $(ARGS)
+
+bench-servers: $(VENV)/ready ## the databases beside their bare drivers, on servers that it starts
+	PYTHONPATH=src:. $(VENV)/bin/python -m bench --only redis --only postgres --only mongodb $(ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(BENCH_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

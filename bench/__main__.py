@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import shutil
 import sys
@@ -35,6 +36,8 @@ SECTIONS: dict[str, tuple[Callable[[Plan], Iterator[Bar]], ...]] = {
     "heads": (head_bars, aftermath_bars),
     "agents": (adapter_bars, agent_bars),
 }
+SERVERS = ("redis", "postgres", "mongodb")
+"""Sections that start servers of their own; measured only where they are asked for, as they need the packages of the tests."""
 PEERS = "peers"
 NEEDED_GB = 4
 
@@ -68,7 +71,7 @@ def run(plan: Plan, names: list[str], *, quick: bool) -> Results:
     if in_memory(plan.scratch):
         print('The scratch folder lies in memory: bars with durability "power" say little there. Pass --scratch with a folder on a disk.')
     for name in names:
-        for measured in SECTIONS.get(name, ()):
+        for measured in server_bars(name) if name in SERVERS else SECTIONS.get(name, ()):
             print(f"\n{heading()}")
             _guarded(results, name, lambda measured=measured: _show(results, measured(plan)))  # type: ignore[misc]
         if name == PEERS:
@@ -77,6 +80,11 @@ def run(plan: Plan, names: list[str], *, quick: bool) -> Results:
     for failure in results.failures:
         print(f"failed: {failure}")
     return results
+
+
+def server_bars(name: str) -> tuple[Callable[[Plan], Iterator[Bar]], ...]:
+    """The bars on one database."""
+    return (getattr(importlib.import_module(f"bench.{name}"), f"{name}_bars"),)
 
 
 def _show(results: Results, bars: Iterator[Bar]) -> None:
@@ -108,7 +116,7 @@ def _guarded(results: Results, name: str, measure: Callable[[], None]) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure turnlog beside floors and other stores.")
     parser.add_argument("--quick", action="store_true", help="shorter sessions and fewer rounds: about a minute")
-    parser.add_argument("--only", action="append", choices=[*SECTIONS, PEERS], help="measure this part only; may be given several times")
+    parser.add_argument("--only", action="append", choices=[*SECTIONS, *SERVERS, PEERS], help="measure this part only; may be given several times")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.svg; needs all parts")
     parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where to work, on the disk to measure (build/bench)")

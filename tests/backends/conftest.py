@@ -10,8 +10,14 @@ from typing import Any
 import pytest
 
 from tests.backends.samples import a_head
+from tests.servers import mongodb as mongodb_servers
+from tests.servers import postgres as postgres_servers
+from tests.servers import redis as redis_servers
 from turnlog.backends.json_file import JsonFileBackend
 from turnlog.backends.memory import MemoryBackend
+from turnlog.backends.mongodb import MongoBackend
+from turnlog.backends.postgres import PostgresBackend
+from turnlog.backends.redis import RedisBackend
 from turnlog.backends.sqlite import SqliteBackend
 from turnlog.store.drive import drive
 
@@ -19,8 +25,11 @@ MAKERS: dict[str, Callable[[Path], Any]] = {
     "memory": lambda folder: MemoryBackend(),
     "sqlite": lambda folder: SqliteBackend(folder / "sessions.db", durability="process"),
     "json": lambda folder: JsonFileBackend(folder / "sessions", durability="process"),
+    "redis": lambda folder: RedisBackend(redis_servers.shared_url(), prefix=redis_servers.new_prefix()),
+    "postgres": lambda folder: PostgresBackend(postgres_servers.shared_url(), schema=postgres_servers.new_schema(), durability="process"),
+    "mongodb": lambda folder: MongoBackend(mongodb_servers.shared_url(), prefix=mongodb_servers.new_prefix(), durability="process"),
 }
-SHARING = ("memory", "sqlite")
+SHARING = ("memory", "sqlite", "redis", "postgres", "mongodb")
 """Those whose forks share records: they have the ability SharedRuns, and may read any run."""
 ONE_COMMIT = ("sqlite",)
 """Those whose ``together`` is one transaction."""

@@ -33,19 +33,29 @@ IMPURE = frozenset(
     | {"sqlite3", "subprocess", "tempfile", "threading"}
 )
 
+DRIVERS = frozenset({"bson", "psycopg", "psycopg_pool", "pymongo", "redis"})
+STORES = BASE | PURE | {"backends", "store", "session"}
+
 # Imports run downwards in this table only.
 AREAS = {
-    "": Area(),
+    "": Area(may=frozenset({"agent", "turns"})),
     "errors": Area(),
     "messages": Area(may=frozenset({"errors"})),
     "heads": Area(may=frozenset({"errors", "messages"})),
     "protocols": Area(may=frozenset({"errors", "messages", "heads"})),
     **{name: Area(may=frozenset({"errors", "messages", "heads"}) | PURE, banned=IMPURE) for name in PURE},
-    "backends": Area(may=BASE, banned=frozenset({"asyncio"})),
+    "forms": Area(may=frozenset({"errors", "messages", "toolcalls", "validity"}), banned=IMPURE),
+    "backends": Area(may=BASE, third_party=DRIVERS, banned=frozenset({"asyncio"})),
     "store": Area(may=BASE | PURE | {"backends"}),
     "session": Area(may=BASE | PURE | {"backends", "store"}),
-    "testing": Area(may=BASE | PURE | {"backends", "store", "session"}, third_party=frozenset({"pytest", "_pytest", "hypothesis"})),
+    "testing": Area(may=STORES, third_party=frozenset({"pytest", "_pytest", "hypothesis"})),
     "as_praisonai": Area(may=frozenset({"session"})),
+    "turns": Area(may=STORES | {"forms"}),
+    "transfer": Area(may=STORES | {"forms"}),
+    "integrations": Area(may=STORES | {"forms"}, third_party=frozenset({"agents", "pydantic", "pydantic_ai"})),
+    "agent": Area(may=STORES | {"forms", "turns", "integrations"}, third_party=frozenset({"httpx2", "pydantic_ai"})),
+    "cli": Area(may=STORES | {"forms", "transfer", "testing", "agent"}, third_party=frozenset({"click", "pydantic_ai", "rich", "typer"})),
+    "__main__": Area(may=frozenset({"cli"})),
 }
 
 
@@ -90,7 +100,7 @@ def _imports_against_the_order(place: Path, tree: ast.Module) -> Iterator[str]:
         top, *below = module.split(".")
         if top == PACKAGE:
             target = _area(tuple(below))
-            if target not in {name, "", *area.may}:
+            if target not in {name, "", "__version__", *area.may}:
                 yield f":{line}: imports {module}, and {name or PACKAGE} may only import {', '.join(sorted(area.may)) or 'nothing here'}"
         elif top in area.banned:
             yield f":{line}: imports {module}, which has no business in {name}"

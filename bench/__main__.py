@@ -116,7 +116,8 @@ def _guarded(results: Results, name: str, measure: Callable[[], None]) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure turnlog beside floors and other stores.")
     parser.add_argument("--quick", action="store_true", help="shorter sessions and fewer rounds: about a minute")
-    parser.add_argument("--only", action="append", choices=[*SECTIONS, *SERVERS, PEERS], help="measure this part only; may be given several times")
+    parts = [*SECTIONS, *SERVERS, PEERS]
+    parser.add_argument("--only", action="append", choices=parts, help="measure this part only; may be given several times")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.svg; needs all parts")
     parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where to work, on the disk to measure (build/bench)")

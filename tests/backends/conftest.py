@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from tests.backends.samples import a_head
 from tests.servers import mongodb as mongodb_servers
@@ -91,6 +92,34 @@ def sharing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driven]:
 def one_commit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Driven]:
     """Every backend that commits a scope as one, empty."""
     yield from _made(request.param, tmp_path)
+
+
+@pytest.fixture
+def mongodb_prefix() -> str:
+    """The prefix of a MongoDB store that nobody else has."""
+    return mongodb_servers.new_prefix()
+
+
+@pytest.fixture
+def mongodb_again(mongodb_prefix: str) -> Iterator[Callable[..., Driven]]:
+    """Opens MongoDB backends on one prefix; all are closed afterwards."""
+    opened = []
+
+    def opening(**options: Any) -> Driven:
+        made = Driven(MongoBackend(mongodb_servers.shared_url(), prefix=mongodb_prefix, **{"durability": "process", **options}))
+        opened.append(made)
+        return made
+
+    yield opening
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def mongodb_database() -> Iterator[Any]:
+    """The database of the shared MongoDB server, by a client of the test's own."""
+    with MongoClient(mongodb_servers.shared_url()) as client:
+        yield client[mongodb_servers.DATABASE]
 
 
 @pytest.fixture

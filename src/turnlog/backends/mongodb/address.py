@@ -1,0 +1,42 @@
+"""Where the server is: what a store's URL says of the store itself, and what of the server."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from turnlog.errors import UnsupportedVerbError
+
+OWN_OPTIONS = ("prefix", "durability", "pool_size", "timeout", "create")
+"""Options of a URL that are turnlog's; all others are the driver's."""
+
+
+def split_url(url: str) -> tuple[str, dict[str, Any]]:
+    """The URL without turnlog's own options, and these as arguments of MongoBackend. Raises UnsupportedVerbError."""
+    plain, mark, query = url.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    rest = [(name, value) for name, value in pairs if name not in OWN_OPTIONS]
+    options: dict[str, Any] = {name: value for name, value in pairs if name in OWN_OPTIONS}
+    try:
+        for name, kind in (("pool_size", int), ("timeout", float)):
+            if name in options:
+                options[name] = kind(options[name])
+        if "create" in options:
+            options["create"] = {"true": True, "1": True, "false": False, "0": False}[options["create"]]
+    except (ValueError, KeyError) as error:
+        text = (
+            "a MongoDB store's URL takes pool_size=NUMBER, timeout=SECONDS, create=true or false, prefix=NAME, durability=power or process"
+        )
+        raise UnsupportedVerbError(text, verb="open", reason="no such option") from error
+    return (f"{plain}?{urlencode(rest, quote_via=quote)}" if rest else plain) if mark else url, options
+
+
+def parts(url: str) -> tuple[str, str, set[str]]:
+    """The hosts that a URL names, never user or password; its database, "" for none; its options, in lower case."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in ("mongodb", "mongodb+srv") or not rest:
+        text = "this is no MongoDB address: write mongodb://user:password@host:port/database, and options as PyMongo names them"
+        raise UnsupportedVerbError(text, verb="open", reason="no address")
+    place, _, query = rest.partition("?")
+    hosts, _, database = place.rpartition("@")[2].partition("/")
+    return hosts, unquote(database), {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)}

@@ -1,0 +1,135 @@
+"""Texts that are too long to lie where they belong: documents of their own, written first, found by a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bson import ObjectId
+
+from turnlog.backends.mongodb.documents import INLINE, INLINE_BATCH, text_size
+from turnlog.backends.mongodb.driver import Document
+from turnlog.backends.mongodb.server import Server
+
+PACK = 1024 * 1024
+"""Bytes of texts in one document, unless a single one is longer."""
+PIECE = 2 * 1024 * 1024
+"""Characters of a text in one document: at most 8 MB."""
+AT_ONCE = 64
+"""Documents asked for in one round."""
+
+
+class Texts:
+    """The texts of one store. They carry their run, so that they go with it; nothing names them until the write that needs them."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.collection = server.collections.texts
+
+    def outside(self, entries: Sequence[Document]) -> bool:
+        """Whether a text of these elements must lie outside of them."""
+        sizes = [text_size(entry["b"]) + text_size(entry.get("m")) for entry in entries]
+        return sum(sizes) > INLINE_BATCH or max(sizes, default=0) > INLINE
+
+    async def move_out(self, key: str, run: str, entries: Sequence[Document]) -> list[ObjectId]:
+        """Write the texts of elements that are too long, and put references in their place; the ids of the new documents."""
+        crowded = sum(text_size(entry["b"]) + text_size(entry.get("m")) for entry in entries) > INLINE_BATCH
+        limit = 256 if crowded else INLINE // 2
+        packs = _Packs(key, run)
+        for entry in entries:
+            for inside, reference in (("b", "p"), ("m", "q")):
+                if text_size(entry.get(inside)) > limit:
+                    entry[reference] = packs.add(entry.pop(inside))
+        await self._write(packs.documents)
+        return [document["_id"] for document in packs.documents]
+
+    async def fill_in(self, entries: Iterable[Document]) -> None:
+        """Put the texts in the place of the references. A text that is gone leaves its element empty."""
+        waiting = [
+            (entry, inside, entry[reference]) for entry in entries for inside, reference in (("b", "p"), ("m", "q")) if reference in entry
+        ]
+        if not waiting:
+            return
+        found = await self._read({piece for _, _, (ids, _) in waiting for piece in ids})
+        for entry, inside, (ids, number) in waiting:
+            if all(piece in found for piece in ids):
+                entry[inside] = "".join(found[piece][number] for piece in ids)
+            else:
+                entry.clear()
+
+    async def put(self, key: str, run: str, text: str) -> list[ObjectId]:
+        """Write one text for a row; its reference."""
+        packs = _Packs(key, run)
+        ids: list[ObjectId] = packs.add(text)[0]
+        for document in packs.documents:
+            document["row"] = True
+        await self._write(packs.documents)
+        return ids
+
+    async def get(self, references: Iterable[Sequence[ObjectId]]) -> dict[ObjectId, str]:
+        """The pieces of rows' texts."""
+        found = await self._read({piece for ids in references for piece in ids})
+        return {piece: texts[0] for piece, texts in found.items()}
+
+    async def drop(self, ids: Iterable[ObjectId]) -> None:
+        """Erase documents."""
+        if wanted := list(ids):
+            await self._server.call(self.collection, "delete_many", {"_id": {"$in": wanted}})
+
+    async def erase(self, entries: Iterable[Document]) -> None:
+        """Erase the texts of elements, and not those that share a document with them."""
+        shared: dict[ObjectId, Document] = {}
+        alone: list[ObjectId] = []
+        for ids, number in (entry[name] for entry in entries for name in ("p", "q") if name in entry):
+            if len(ids) > 1:
+                alone += ids
+            else:
+                shared.setdefault(ids[0], {})[f"d.{number}"] = ""
+        await self.drop(alone)
+        for identity, blanks in shared.items():
+            await self._server.call(self.collection, "update_one", {"_id": identity}, {"$set": blanks})
+
+    async def drop_run(self, run: str, *, rows: bool) -> None:
+        """Erase all texts of a run's records, or of its rows."""
+        await self._server.call(self.collection, "delete_many", {"run": run, "row": {"$exists": rows}})
+
+    async def _write(self, documents: Sequence[Document]) -> None:
+        for document in documents:
+            # Ids are made here, so that twice is the same as once.
+            await self._server.call(self.collection, "replace_one", {"_id": document["_id"]}, document, upsert=True)
+
+    async def _read(self, ids: set[ObjectId]) -> dict[ObjectId, list[str]]:
+        found: dict[ObjectId, list[str]] = {}
+        wanted = sorted(ids)
+        for start in range(0, len(wanted), AT_ONCE):
+            where = {"_id": {"$in": wanted[start : start + AT_ONCE]}}
+            found.update({one["_id"]: one["d"] for one in await self._server.rows(self.collection, "find", where, {"d": 1})})
+        return found
+
+
+class _Packs:
+    """Documents that are being filled with texts."""
+
+    def __init__(self, key: str, run: str) -> None:
+        self.documents: list[Document] = []
+        self._key, self._run = key, run
+        self._free = 0
+
+    def add(self, text: str) -> list[Any]:
+        """The reference to a text: the documents that hold its pieces, and its number in them."""
+        if len(text) > PIECE:
+            return [[self._new(text[at : at + PIECE]) for at in range(0, len(text), PIECE)], 0]
+        size = text_size(text)
+        if size > self._free:
+            self._new()
+            self._free = PACK
+        self._free -= size
+        texts = self.documents[-1]["d"]
+        texts.append(text)
+        return [[self.documents[-1]["_id"]], len(texts) - 1]
+
+    def _new(self, *texts: str) -> ObjectId:
+        identity = ObjectId()
+        self.documents.append({"_id": identity, "s": self._key, "run": self._run, "d": list(texts)})
+        self._free = 0
+        return identity

@@ -276,6 +276,7 @@ class TestAway:
             asyncio.run(work(private))
 
 
+@pytest.mark.soak
 class TestReplicaSets:
     def test_every_acknowledged_message_outlives_the_primary(self) -> None:
         with replica_set() as (url, members):

@@ -26,7 +26,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("only", PARTS, ids=lambda part: part[0])
-@pytest.mark.parametrize("factory", [pytest.param(open_store, id="sync"), pytest.param(open_async_store, id="async")])
+@pytest.mark.parametrize(
+    "factory", [pytest.param(open_store, id="sync"), pytest.param(open_async_store, id="async", marks=pytest.mark.soak)]
+)
 def test_mongodb_keeps_every_promise(factory: Any, only: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, shared_url())  # for the processes that the kit starts
     report = verify_store(factory, only=only)

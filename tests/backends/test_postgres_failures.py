@@ -215,6 +215,7 @@ class TestAway:
         assert backend.get_head("s") == a_head()
         backend.close()
 
+    @pytest.mark.soak  # while it is stopped, its port is free for a server of a test that runs beside it
     def test_a_server_that_comes_back_is_found_again(self) -> None:
         with server() as private:
             backend = Driven(PostgresBackend(private.url, timeout=SOON))

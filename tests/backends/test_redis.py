@@ -60,7 +60,7 @@ def make_newer(url: str, place: Path) -> None:
 # The kit ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("factory", [redis_stores.sync_store, redis_stores.async_store])
+@pytest.mark.parametrize("factory", [redis_stores.sync_store, pytest.param(redis_stores.async_store, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("kind", [pytest.param("valkey", marks=pytest.mark.soak), "redis"])
 @pytest.mark.timeout(400)
 def test_the_store_keeps_every_promise(kind: str, factory: Callable[..., Any]) -> None:

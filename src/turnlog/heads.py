@@ -105,6 +105,8 @@ class Head:
     parent: Parent | None = None
     created_at: float = 0.0
     updated_at: float = 0.0
+    ttl: float | None = None
+    """Seconds after ``updated_at`` at which the session expires; None: never."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """title, agent_name, user_id, metadata, is_shared, runtime_state, last_compaction and keys of other programs."""
 
@@ -112,6 +114,10 @@ class Head:
     def count(self) -> int:
         """Messages in the kept history."""
         return self.past_count + self.length - self.tail - self.shed
+
+    def is_expired(self, now: float) -> bool:
+        """Whether the session has lived its time at ``now`` (seconds since the epoch): it is then treated as if it were not there."""
+        return self.ttl is not None and self.updated_at + self.ttl <= now
 
     @property
     def revision(self) -> str:

@@ -12,7 +12,7 @@ PACKAGE = "turnlog"
 LONGEST_FILE = 400
 
 BASE = frozenset({"errors", "messages", "heads", "protocols"})
-PURE = frozenset({"trim", "tree", "toolcalls", "validity"})
+PURE = frozenset({"trim", "tree", "toolcalls", "validity", "words"})
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ AREAS = {
     "protocols": Area(may=frozenset({"errors", "messages", "heads"})),
     **{name: Area(may=frozenset({"errors", "messages", "heads"}) | PURE, banned=IMPURE) for name in PURE},
     "forms": Area(may=frozenset({"errors", "messages", "toolcalls", "validity"}), banned=IMPURE),
-    "backends": Area(may=BASE, third_party=DRIVERS, banned=frozenset({"asyncio"})),
+    "backends": Area(may=BASE | {"words"}, third_party=DRIVERS, banned=frozenset({"asyncio"})),
     "store": Area(may=BASE | PURE | {"backends"}),
     "session": Area(may=BASE | PURE | {"backends", "store"}),
     "testing": Area(may=STORES, third_party=frozenset({"pytest", "_pytest", "hypothesis"})),

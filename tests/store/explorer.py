@@ -13,9 +13,11 @@ from types import SimpleNamespace, coroutine
 from typing import Any, NamedTuple
 from unittest import mock
 
+from turnlog.backends.forking import put_fork_in_steps
 from turnlog.backends.memory import MemoryBackend, _Run, _Session
-from turnlog.backends.port import Backend, SharedRuns
+from turnlog.backends.port import Backend, Forked, SharedRuns
 from turnlog.errors import SessionError
+from turnlog.heads import Head, Reference
 from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.drive import drive
 
@@ -70,6 +72,9 @@ class Port:
 
     def together(self, session_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
+
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+        return await put_fork_in_steps(self, self, child, claim, shed=shed)
 
 
 for _protocol in (Backend, SharedRuns):

@@ -23,7 +23,7 @@ class ChildFirst(AsyncSessionStore):
 
     async def _fork_sharing(self, head: Head, child: Head) -> bool:
         assert self._shared is not None
-        if not await self._put_child(child):
+        if not await self._fork_alone(child, ()):
             return False
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
         await self._shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop))
@@ -38,7 +38,7 @@ class NoSecondLook(AsyncSessionStore):
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
         if not await self._shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop)):
             return False
-        return await self._put_child(child)
+        return await self._fork_alone(child, ())
 
 
 class SecondLookAtRunOnly(AsyncSessionStore):
@@ -50,7 +50,7 @@ class SecondLookAtRunOnly(AsyncSessionStore):
         if not await self._shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop)):
             return False
         again = await self.backend.get_head(head.session_id)
-        if again is not None and again.run == head.run and await self._put_child(child):
+        if again is not None and again.run == head.run and await self._fork_alone(child, ()):
             return True
         await self._release(head, child.run)
         return False

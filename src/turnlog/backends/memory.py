@@ -10,8 +10,9 @@ from threading import RLock
 from types import TracebackType
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
+from turnlog.backends.forking import put_fork_in_steps
 from turnlog.backends.head_json import count_offset, decode_head, encode_head
-from turnlog.backends.port import Appended, Page, Query, RowKind
+from turnlog.backends.port import Appended, Forked, Page, Query, RowKind
 from turnlog.errors import ConflictError
 from turnlog.heads import ClosedRun, Head, Parent, Reference, Stretch
 from turnlog.messages import Record
@@ -269,6 +270,10 @@ class MemoryBackend:
         """See SharedRuns.forget_run."""
         with self._lock:
             self._marks.pop(run, None)
+
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+        """See SharedRuns.put_fork."""
+        return await put_fork_in_steps(self, self, child, claim, shed=shed)
 
     async def referenced_runs(self) -> list[Reference]:
         """See SharedRuns.referenced_runs."""

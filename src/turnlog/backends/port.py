@@ -36,6 +36,21 @@ class Query:
     until: float | None = None
     """Exclusive."""
     parent_id: str | None = None
+    expired_at: float | None = None
+    """Only sessions whose ``ttl`` has run out at this time; with None both kinds are listed."""
+
+
+Forked = Literal["stored", "moved", "taken"]
+"""What came of a fork; see ``SharedRuns.put_fork``."""
+
+
+class Match(NamedTuple):
+    """A record that holds words that were looked for."""
+
+    session_id: str
+    """The session whose run it is; forks may show the record too."""
+    run: str
+    seq: int
 
 
 class Page(NamedTuple):
@@ -74,8 +89,9 @@ class Backend(Protocol):
         """Remove the head if it still names ``run``, and with ``expect`` only at that revision. Idempotent; True if it was there."""
 
     async def append(self, session_id: str, records: Sequence[Record], *, now: float, expect: str | None) -> Appended | None:
-        """Place ``records`` at the end of the session's run, all or none, and raise length and counter. None: no such session.
+        """Place ``records`` at the end of the session's run, all or none, and raise length and counter.
 
+        None: no such session, or its time has run out at ``now`` (``Head.is_expired``); then nothing is written.
         Never compares, unless ``expect`` is given: then ConflictError (``actual`` set) when the stored revision differs.
         Ids are looked at before ``expect``: all known with the same body and meta is ``known=True``; known with other content or
         known in part is ConflictError.
@@ -135,5 +151,28 @@ class SharedRuns(Protocol):
     async def forget_run(self, session_id: str, run: str) -> None:
         """Remove the mark of a run whose records are gone."""
 
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+        """Bring ``child`` to life together with its ``claim`` on the parent: "stored".
+
+        "moved": the parent's run is closed, or its head no longer names that run with ``shed`` messages shed. "taken": there is a session
+        of the child's id, or the child's run is closed. One operation and one round trip where the engine can; elsewhere in the
+        order claim, look at the parent, child, so that a crash leaves a claim to sweep and never a child without its records. After
+        anything but "stored" the claim may be there: the caller releases it.
+        """
+
     async def referenced_runs(self) -> list[Reference]:
         """Every claim there is, for the sweep."""
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """The optional ability of backends that can keep an index of the words of messages (``turnlog.words``)."""
+
+    indexes_words: bool
+    """Whether what is stored is indexed: it was opened with ``search=True``, now or at some time before. All writers then index."""
+
+    async def find(self, words: Sequence[str], *, limit: int) -> list[Match]:
+        """Records that hold one or more of ``words``, which ``words_of`` gave: at most ``limit``, with most of them first, then the newest.
+
+        Erased records are never found; reverted ones may be, the caller looks at the heads.
+        """

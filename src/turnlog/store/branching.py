@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from turnlog import tree
 from turnlog.backends.port import Query
 from turnlog.errors import ConflictError
 from turnlog.heads import Head, Parent, Reference
-from turnlog.messages import SessionMessage, check_session_id, json_copy, new_token
+from turnlog.messages import Record, SessionMessage, check_session_id, json_copy, new_token
 from turnlog.store.core import ATTEMPTS, with_fields
 from turnlog.store.drive import verb
 from turnlog.store.reverting import Reverting, check_index
@@ -88,33 +89,31 @@ class Branching(Reverting):
         if len(records) < child.past_count - head.shed:
             return False
         alone = replace(child, past=(), past_count=0, path=None, shed=0, length=len(records))
-        return await self._put_child(alone, records)
+        return await self._fork_alone(alone, records)
 
     async def _fork_sharing(self, head: Head, child: Head) -> bool:
-        """The claim first, then the child: a crash between leaves a claim to sweep, never a child without its records."""
         shared = self._shared
         assert shared is not None
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
+        claim = Reference(head.session_id, head.run, child.session_id, child.run, stop)
         async with self._together(child.session_id):
-            if not await shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop)):
-                return False
-            # Retention and delete look at claims after they have changed the head: whoever sees the old head here came first.
-            again = await self.backend.get_head(head.session_id)
-            try:
-                if again is not None and again.run == head.run and again.shed == head.shed and await self._put_child(child):
-                    return True
-            except ConflictError:
-                await self._release(head, child.run)
-                raise
+            outcome = await shared.put_fork(child, claim, shed=head.shed)
+            if outcome == "stored":
+                return True
             await self._release(head, child.run)
+            if outcome == "taken":
+                await self._check_untaken(child.session_id)
             return False
 
-    async def _put_child(self, child: Head, records: Any = ()) -> bool:
+    async def _fork_alone(self, child: Head, records: Sequence[Record]) -> bool:
         if await self.backend.put_head(child, expect=None, records=records):
             return True
-        if await self.backend.get_head(child.session_id) is not None:
-            raise ConflictError(f"session {child.session_id!r} exists already: choose another new_session_id", session_id=child.session_id)
+        await self._check_untaken(child.session_id)
         return False
+
+    async def _check_untaken(self, child_id: str) -> None:
+        if await self.backend.get_head(child_id) is not None:
+            raise ConflictError(f"session {child_id!r} exists already: choose another new_session_id", session_id=child_id)
 
     async def _release(self, head: Head, child_run: str) -> None:
         """Drop a claim that came to nothing; if its run has been closed meanwhile, erase what only the claim held."""

@@ -35,13 +35,15 @@ from typing import Any
 from bson import ObjectId, Timestamp
 from pymongo import AsyncMongoClient, MongoClient, WriteConcern
 
+from turnlog.backends.forking import put_fork_in_steps
 from turnlog.backends.mongodb.address import parts, split_url
 from turnlog.backends.mongodb.driver import AsyncDriver, BlockingDriver, Document, Driver
 from turnlog.backends.mongodb.rows import Rows
 from turnlog.backends.mongodb.schema import Durability, names
 from turnlog.backends.mongodb.server import Server
-from turnlog.backends.port import Backend
+from turnlog.backends.port import Backend, Forked
 from turnlog.errors import UnsupportedVerbError
+from turnlog.heads import Head, Reference
 
 AGE = 3600.0
 """Seconds after which what no head and no mark names is taken for the remains of a crash."""
@@ -98,6 +100,10 @@ class MongoBackend(Rows):
         driver: Driver = kind(url, settings, database or "turnlog", concern, client)
         self.blocking = driver.blocking
         super().__init__(Server(driver, at, names(prefix), create=create))
+
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+        """See SharedRuns.put_fork."""
+        return await put_fork_in_steps(self, self, child, claim, shed=shed)
 
     def together(self, session_id: str) -> AbstractAsyncContextManager[None]:
         """See Backend.together: nothing is held; compare-and-set and the order of the steps keep it safe."""

@@ -28,8 +28,9 @@ from types import TracebackType
 from typing import Any
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
+from turnlog.backends.forking import put_fork_in_steps
 from turnlog.backends.head_json import decode_head
-from turnlog.backends.port import Appended, Page, Query, RowKind
+from turnlog.backends.port import Appended, Forked, Page, Query, RowKind
 from turnlog.backends.postgres.keys import index_key, prefix_bounds, tag
 from turnlog.backends.postgres.opening import load_driver, open_server
 from turnlog.backends.postgres.outcomes import AnswerLostError, TakenError
@@ -291,6 +292,10 @@ class PostgresBackend:
     async def forget_run(self, session_id: str, run: str) -> None:
         """See SharedRuns.forget_run. Durable with any later commit."""
         await self._run(self._sql.forget, (run,))
+
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+        """See SharedRuns.put_fork."""
+        return await put_fork_in_steps(self, self, child, claim, shed=shed)
 
     async def referenced_runs(self) -> list[Reference]:
         """See SharedRuns.referenced_runs."""

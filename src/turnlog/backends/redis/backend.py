@@ -25,7 +25,8 @@ from typing import Any
 from uuid import uuid4
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
-from turnlog.backends.port import Appended, Page, Query, RowKind
+from turnlog.backends.forking import put_fork_in_steps
+from turnlog.backends.port import Appended, Forked, Page, Query, RowKind
 from turnlog.backends.redis import compacting, scripts
 from turnlog.backends.redis.keys import (
     HEAD_FIELDS,
@@ -301,6 +302,10 @@ class RedisBackend:
         """See SharedRuns.forget_run."""
         base, name, key = await self._place(session_id)
         await self._server.run(scripts.FORGET_RUN, key, base, name, run)
+
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+        """See SharedRuns.put_fork."""
+        return await put_fork_in_steps(self, self, child, claim, shed=shed)
 
     async def referenced_runs(self) -> list[Reference]:
         """See SharedRuns.referenced_runs."""

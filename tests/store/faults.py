@@ -300,7 +300,7 @@ class Fault:
 
     race: str
     store: type[AsyncSessionStore] = AsyncSessionStore
-    patch: tuple[Literal["turnlog.tree.needed_stop", "turnlog.store.writing.new_head"], Any] | None = None
+    patch: tuple[Literal["turnlog.tree.needed_stop", "turnlog.store.changing.new_head"], Any] | None = None
 
     def planted(self) -> AbstractContextManager[Any]:
         return mock.patch(*self.patch) if self.patch else nullcontext()
@@ -332,5 +332,5 @@ FAULTS = {
     "marked, then removed": Fault("delete what was read, append", MarkedThenRemoved),
     "a revert that compares once": Fault("revert what was read, append", RevertComparesOnce),
     "a claim one short": Fault("fork, delete the parent", patch=("turnlog.tree.needed_stop", one_short)),
-    "the same run again": Fault("append, delete and make anew", patch=("turnlog.store.writing.new_head", same_run)),
+    "the same run again": Fault("append, delete and make anew", patch=("turnlog.store.changing.new_head", same_run)),
 }

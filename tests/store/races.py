@@ -12,8 +12,8 @@ from tests.store.plain import Plain, outcome
 from turnlog.backends.memory import MemoryBackend
 from turnlog.errors import SessionError
 from turnlog.store.aio import AsyncSessionStore
+from turnlog.store.changing import UNBORN
 from turnlog.store.drive import drive
-from turnlog.store.writing import UNBORN
 
 Store = type[AsyncSessionStore]
 

@@ -32,6 +32,7 @@ def test_everything_is_there(one: str, other: str, place: Place) -> None:
     source.set_runtime_state("parent", "r", "t", {"n": 1})
     source.append_compaction_checkpoint("parent", "sum")
     source.share_session("parent")
+    source.set_session_ttl("parent", 86_400.0)
     source.delete_session(source.fork_session("parent", new_session_id="gone"))
     source.fork_session("empty", new_session_id="of empty")
     before = state(source)
@@ -44,6 +45,7 @@ def test_everything_is_there(one: str, other: str, place: Place) -> None:
         assert target.export_session(name) == source.export_session(name)
     assert seen[-1] == Progress(5, 5, "sessions", seen[-1].label)
     assert target.get_ancestors("grand🙂") == ["../child", "parent"]
+    assert [info.ttl for name in ("parent", "empty") if (info := target.get_session_info(name))] == [86_400.0, None]
     left, here = target.get_snapshots("../child")
     assert [(snapshot.created_at, snapshot.id) for snapshot in (left, here)] == [
         (snapshot.created_at, snapshot.id) for snapshot in source.get_snapshots("../child")

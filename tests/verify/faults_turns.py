@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests.verify.planting import fault
+from turnlog.errors import ConflictError, NothingToUndoError
 from turnlog.session import InMemorySessionStore, SqliteSessionStore
 
 Messages = list[dict[str, Any]]
@@ -131,3 +133,97 @@ class BuffersTurns(SqliteSessionStore):
     def close(self) -> None:
         self.flush()
         super().close()
+
+
+@fault("2.77")
+class TakesOverWhateverIsThere(InMemorySessionStore):
+    """Does not look at when the turn was seen."""
+
+    def put_open_turn(self, session_id: str, turn_id: str, messages: Any = (), *, info: Any = None, expect_updated_at: Any = None) -> bool:
+        return super().put_open_turn(session_id, turn_id, messages, info=info)
+
+
+@fault("2.77")
+class TakesOverWhatIsGone(InMemorySessionStore):
+    """Looks at the time of a turn that is open, and opens one that is not."""
+
+    def put_open_turn(self, session_id: str, turn_id: str, messages: Any = (), *, info: Any = None, expect_updated_at: Any = None) -> bool:
+        is_open = any(one.id == turn_id for one in self.get_open_turns(session_id))
+        expected = expect_updated_at if is_open else None
+        return super().put_open_turn(session_id, turn_id, messages, info=info, expect_updated_at=expected)
+
+
+@fault("2.77")
+class CreatesToRefuse(InMemorySessionStore):
+    """Creates a session in which nothing can be taken over."""
+
+    def put_open_turn(self, session_id: str, turn_id: str, messages: Any = (), *, info: Any = None, expect_updated_at: Any = None) -> bool:
+        self.create_session(session_id)
+        return super().put_open_turn(session_id, turn_id, messages, info=info, expect_updated_at=expect_updated_at)
+
+
+@fault("2.77")
+class TakesOverByDropping(InMemorySessionStore):
+    """Takes a turn over by opening it anew, so that nobody knows any more when it began."""
+
+    def put_open_turn(self, session_id: str, turn_id: str, messages: Any = (), *, info: Any = None, expect_updated_at: Any = None) -> bool:
+        super().put_open_turn(session_id, turn_id, messages, info=info, expect_updated_at=expect_updated_at)
+        if expect_updated_at is not None:
+            self.drop_open_turn(session_id, turn_id)
+        return super().put_open_turn(session_id, turn_id, messages, info=info)
+
+
+@fault("2.78")
+class LooksThenTakes(InMemorySessionStore):
+    """Looks whether the turn is as it was seen, and then takes it."""
+
+    def put_open_turn(self, session_id: str, turn_id: str, messages: Any = (), *, info: Any = None, expect_updated_at: Any = None) -> bool:
+        if expect_updated_at is not None:
+            seen = [one.updated_at for one in self.get_open_turns(session_id) if one.id == turn_id]
+            if seen != [expect_updated_at]:
+                raise ConflictError("the turn is not as it was seen", session_id=session_id)
+            time.sleep(0)
+        return super().put_open_turn(session_id, turn_id, messages, info=info)
+
+
+@fault("2.79")
+class TakesOverInTwoSteps(InMemorySessionStore):
+    """Takes a turn over, and then writes what the other makes of it, whether it is still open or not."""
+
+    def put_open_turn(self, session_id: str, turn_id: str, messages: Any = (), *, info: Any = None, expect_updated_at: Any = None) -> bool:
+        super().put_open_turn(session_id, turn_id, messages, info=info, expect_updated_at=expect_updated_at)
+        time.sleep(0)
+        return super().put_open_turn(session_id, turn_id, messages, info=info)
+
+
+@fault("3.10.14")
+class ReadsAllForATurn(InMemorySessionStore):
+    """Reads the session with every step of a turn."""
+
+    def put_open_turn(self, session_id: str, turn_id: str, messages: Any = (), *, info: Any = None, expect_updated_at: Any = None) -> bool:
+        self.get_messages(session_id)
+        return super().put_open_turn(session_id, turn_id, messages, info=info, expect_updated_at=expect_updated_at)
+
+
+@fault("3.0.1")
+class LandsOnWhatItSaw(InMemorySessionStore):
+    """A turn that lands after a revert takes the revert back: it answers to the history in which it began. Only a walk meets the two."""
+
+    def __init__(self, max_messages: int | None = None) -> None:
+        super().__init__(max_messages)
+        self.began: dict[tuple[str, str], int] = {}
+
+    def count(self, session_id: str) -> int:
+        info = self.get_session_info(session_id)
+        return info.message_count if info is not None else 0
+
+    def put_open_turn(self, session_id: str, turn_id: str, *args: Any, **options: Any) -> bool:
+        self.began.setdefault((session_id, turn_id), self.count(session_id))
+        return super().put_open_turn(session_id, turn_id, *args, **options)
+
+    def add_messages(self, session_id: str, messages: Any, *, expect_revision: str | None = None, turn_id: str | None = None) -> bool:
+        began = self.began.pop((session_id, turn_id or ""), 0)
+        if began and self.count(session_id) < began and expect_revision is None:
+            with suppress(NothingToUndoError):
+                self.undo_revert(session_id)
+        return super().add_messages(session_id, messages, expect_revision=expect_revision, turn_id=turn_id)

@@ -22,6 +22,8 @@ def encode_head(head: Head) -> str:
     cold: dict[str, Any] = {"born": head.born, "created_at": head.created_at}
     if head.past_count or head.tail or head.shed:
         cold |= {"past": head.past, "past_count": head.past_count, "path": head.path, "tail": head.tail, "shed": head.shed}
+    if head.ttl is not None:
+        cold["ttl"] = head.ttl
     if head.undo is not None:
         cold["undo"] = head.undo
     if head.parent is not None:
@@ -56,6 +58,7 @@ def decode_head(text: str, session_id: str, run: str, counter: int, length: int,
             parent=Parent(*parent) if parent else None,
             created_at=cold["created_at"],
             updated_at=updated_at,
+            ttl=cold.get("ttl"),
             fields=cold.get("fields", {}),
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:

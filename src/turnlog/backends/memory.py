@@ -21,11 +21,11 @@ from turnlog.messages import Record
 class _Session:
     """A head: what appends raise, what listing asks for, and the rest as text, so that no caller shares an object with the store."""
 
-    __slots__ = ("agent_name", "counter", "length", "offset", "parent_id", "rest", "run", "updated_at", "user_id")
+    __slots__ = ("agent_name", "counter", "length", "offset", "parent_id", "rest", "run", "ttl", "updated_at", "user_id")
 
     def __init__(self, head: Head) -> None:
         self.run, self.counter, self.length, self.updated_at = head.run, head.counter, head.length, head.updated_at
-        self.offset = count_offset(head)
+        self.offset, self.ttl = count_offset(head), head.ttl
         self.agent_name, self.user_id = head.fields.get("agent_name"), head.fields.get("user_id")
         self.parent_id = head.parent.session_id if head.parent else None
         self.rest = encode_head(head)
@@ -37,6 +37,9 @@ class _Session:
     def head(self, session_id: str) -> Head:
         return decode_head(self.rest, session_id, self.run, self.counter, self.length, self.updated_at)
 
+    def is_expired(self, now: float) -> bool:
+        return self.ttl is not None and self.updated_at + self.ttl <= now
+
     def matches(self, session_id: str, query: Query) -> bool:
         return (
             session_id.startswith(query.prefix)
@@ -44,6 +47,7 @@ class _Session:
             and (query.user_id is None or self.user_id == query.user_id)
             and (query.since is None or self.updated_at >= query.since)
             and (query.until is None or self.updated_at < query.until)
+            and (query.expired_at is None or self.is_expired(query.expired_at))
         )
 
 
@@ -97,6 +101,8 @@ class MemoryBackend:
         self._lock = RLock()
         self._sessions: dict[str, _Session] = {}
         self._children: defaultdict[str, set[str]] = defaultdict(set)
+        self._mortal: set[str] = set()
+        """Those with a ttl."""
         self._newest_last: list[tuple[float, str]] | None = None
         self._runs: defaultdict[str, _Run] = defaultdict(_Run)
         self._rows: dict[str, dict[RowKind, dict[str, str]]] = {}
@@ -122,10 +128,12 @@ class MemoryBackend:
                 if len(ids) < len(records) or not ids.isdisjoint(run.places) or any(run.records):
                     raise ConflictError(f"run {head.run!r} cannot begin with these records: ids or places are taken", expected=expect)
                 run.place(records, 0)
-            self._forget_parent(head.session_id, old)
+            self._forget(head.session_id, old)
             self._sessions[head.session_id] = new
             if new.parent_id is not None:
                 self._children[new.parent_id].add(head.session_id)
+            if new.ttl is not None:
+                self._mortal.add(head.session_id)
             self._newest_last = None
             return True
 
@@ -134,7 +142,7 @@ class MemoryBackend:
         with self._lock:
             if not self._names(session_id, run) or expect not in (None, self._sessions[session_id].revision):
                 return False
-            self._forget_parent(session_id, self._sessions.pop(session_id))
+            self._forget(session_id, self._sessions.pop(session_id))
             self._newest_last = None
             return True
 
@@ -142,7 +150,7 @@ class MemoryBackend:
         """See Backend.append."""
         with self._lock:
             session = self._sessions.get(session_id)
-            if session is None:
+            if session is None or session.is_expired(now):
                 return None
             run = self._runs[session.run]
             known = sum(record.id in run.places for record in records)
@@ -273,7 +281,8 @@ class MemoryBackend:
 
     async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
         """See SharedRuns.put_fork."""
-        return await put_fork_in_steps(self, self, child, claim, shed=shed)
+        with self._lock:
+            return await put_fork_in_steps(self, self, child, claim, shed=shed)
 
     async def referenced_runs(self) -> list[Reference]:
         """See SharedRuns.referenced_runs."""
@@ -290,7 +299,8 @@ class MemoryBackend:
         mark = self._marks.get(run)
         return mark is not None and mark.closed
 
-    def _forget_parent(self, session_id: str, session: _Session | None) -> None:
+    def _forget(self, session_id: str, session: _Session | None) -> None:
+        self._mortal.discard(session_id)
         if session is not None and session.parent_id is not None:
             siblings = self._children[session.parent_id]
             siblings.discard(session_id)
@@ -301,6 +311,8 @@ class MemoryBackend:
         """Time and id of the sessions to look at, oldest first; sorted anew only after a change."""
         if query.parent_id is not None:
             return self._sorted(self._children.get(query.parent_id, ()))
+        if query.expired_at is not None:
+            return self._sorted(self._mortal)
         if self._newest_last is None:
             self._newest_last = self._sorted(self._sessions)
         return self._newest_last

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from turnlog.session.stores import InMemorySessionStore as InMemorySessionStore
     from turnlog.session.stores import SqliteSessionStore as SqliteSessionStore
     from turnlog.store.aio import AsyncSessionStore as AsyncSessionStore
+    from turnlog.store.conditions import InvalidArgumentError as InvalidArgumentError
     from turnlog.store.sync import SessionStore as SessionStore
     from turnlog.store.values import ImportReport as ImportReport
     from turnlog.store.values import OpenTurn as OpenTurn
@@ -82,6 +83,7 @@ _HOMES = {
         "DefaultSessionStore HierarchicalSessionStore InMemorySessionStore SqliteSessionStore"
     ),
     "turnlog.store.aio": "AsyncSessionStore",
+    "turnlog.store.conditions": "InvalidArgumentError",
     "turnlog.store.sync": "SessionStore",
     "turnlog.store.values": (
         "ImportReport OpenTurn SessionData SessionDiff SessionHit SessionInfo SessionSnapshot SessionSummary SweepReport"

@@ -29,7 +29,7 @@ UNSUPPORTED: Mapping[str, str] = {
     **dict.fromkeys(
         ("iter_sessions", "page_sessions", "list_sessions", "list_sessions_by_agent", "recent", "search", "export_all"), _NO_LISTING
     ),
-    **dict.fromkeys(("get_children", "get_parent", "get_ancestors", "get_session_tree"), _NO_LISTING),
+    **dict.fromkeys(("get_children", "get_parent", "get_ancestors", "get_session_tree", "delete_where"), _NO_LISTING),
     **dict.fromkeys(("revert_to_message", "revert_to_snapshot", "undo_revert", "set_chat_history", "get_revision"), _NO_CAS),
     **dict.fromkeys(
         ("create_snapshot", "get_snapshots", "get_snapshot_messages", "delete_snapshot"), "five methods cannot name a position in a history"
@@ -39,6 +39,7 @@ UNSUPPORTED: Mapping[str, str] = {
         _NO_FIELDS,
     ),
     **dict.fromkeys(("share_session", "unshare_session", "is_shared", "create_session", "append_compaction_checkpoint"), _NO_FIELDS),
+    "set_session_ttl": _NO_FIELDS,
     **dict.fromkeys(("set_runtime_state", "get_runtime_state", "clear_runtime_state", "get_extended_session"), _NO_FIELDS),
     **dict.fromkeys(("get_session", "get_session_info", "get_session_model", "get_session_reasoning_effort"), _NO_FIELDS),
     **dict.fromkeys(("upsert_partial_assistant_message", "discard_partial_assistant_message"), "five methods cannot replace a message"),

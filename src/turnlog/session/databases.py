@@ -1,4 +1,7 @@
-"""The stores on database servers under the names people import: Redis, MongoDB, PostgreSQL; sync and async."""
+"""The stores on database servers under the names people import: Redis, MongoDB, PostgreSQL; sync and async.
+
+Of ``ttl`` see DefaultSessionStore; ``search=True`` among the options keeps an index of words for ``search``.
+"""
 
 from __future__ import annotations
 
@@ -38,15 +41,19 @@ class RedisSessionStore(SessionStore):
     stays open. ``options`` are those of ``turnlog.backends.redis.RedisBackend``: ``prefix``, ``wait``, ``timeout`` and more.
     """
 
-    def __init__(self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, **options: Any) -> None:
-        super().__init__(server_backend("redis", url, client, asynchronous=False, **options), max_messages)
+    def __init__(
+        self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, ttl: float | None = None, **options: Any
+    ) -> None:
+        super().__init__(server_backend("redis", url, client, asynchronous=False, **options), max_messages, ttl=ttl)
 
 
 class AsyncRedisSessionStore(AsyncSessionStore):
     """RedisSessionStore for event loops; a ``client`` is one of ``redis.asyncio``."""
 
-    def __init__(self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, **options: Any) -> None:
-        super().__init__(server_backend("redis", url, client, asynchronous=True, **options), max_messages)
+    def __init__(
+        self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, ttl: float | None = None, **options: Any
+    ) -> None:
+        super().__init__(server_backend("redis", url, client, asynchronous=True, **options), max_messages, ttl=ttl)
 
 
 class MongoSessionStore(SessionStore):
@@ -56,15 +63,19 @@ class MongoSessionStore(SessionStore):
     ``turnlog.backends.mongodb.MongoBackend``.
     """
 
-    def __init__(self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, **options: Any) -> None:
-        super().__init__(server_backend("mongodb", url, client, asynchronous=False, **options), max_messages)
+    def __init__(
+        self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, ttl: float | None = None, **options: Any
+    ) -> None:
+        super().__init__(server_backend("mongodb", url, client, asynchronous=False, **options), max_messages, ttl=ttl)
 
 
 class AsyncMongoSessionStore(AsyncSessionStore):
     """MongoSessionStore for event loops; a ``client`` is an ``AsyncMongoClient``."""
 
-    def __init__(self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, **options: Any) -> None:
-        super().__init__(server_backend("mongodb", url, client, asynchronous=True, **options), max_messages)
+    def __init__(
+        self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, ttl: float | None = None, **options: Any
+    ) -> None:
+        super().__init__(server_backend("mongodb", url, client, asynchronous=True, **options), max_messages, ttl=ttl)
 
 
 class PostgresSessionStore(SessionStore):
@@ -74,12 +85,16 @@ class PostgresSessionStore(SessionStore):
     ``options`` are those of ``turnlog.backends.postgres.PostgresBackend``: ``schema``, ``durability``, ``pool_size``, ``timeout`` and more.
     """
 
-    def __init__(self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, **options: Any) -> None:
-        super().__init__(server_backend("postgresql", url or "", client, asynchronous=False, **options), max_messages)
+    def __init__(
+        self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, ttl: float | None = None, **options: Any
+    ) -> None:
+        super().__init__(server_backend("postgresql", url or "", client, asynchronous=False, **options), max_messages, ttl=ttl)
 
 
 class AsyncPostgresSessionStore(AsyncSessionStore):
     """PostgresSessionStore for event loops; a ``client`` is an ``AsyncConnectionPool``."""
 
-    def __init__(self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, **options: Any) -> None:
-        super().__init__(server_backend("postgresql", url or "", client, asynchronous=True, **options), max_messages)
+    def __init__(
+        self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, ttl: float | None = None, **options: Any
+    ) -> None:
+        super().__init__(server_backend("postgresql", url or "", client, asynchronous=True, **options), max_messages, ttl=ttl)

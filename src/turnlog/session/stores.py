@@ -35,11 +35,12 @@ def json_backend(session_dir: Directory | None, lock_timeout: float, durability:
     return JsonFileBackend(os.fspath(session_dir or sessions_dir()), durability=durability, lock_timeout=lock_timeout)
 
 
-def sqlite_backend(path: Directory | None, timeout: float, durability: Durability) -> SqliteBackend:
+def sqlite_backend(path: Directory | None, timeout: float, durability: Durability, *, search: bool = False) -> SqliteBackend:
     """The engine of one SQLite file."""
     from turnlog.backends.sqlite import SqliteBackend
 
-    return SqliteBackend(os.fspath(path or os.path.join(home(), "sessions.sqlite")), durability=durability, timeout=timeout)
+    file = os.fspath(path or os.path.join(home(), "sessions.sqlite"))
+    return SqliteBackend(file, durability=durability, timeout=timeout, search=search)
 
 
 def memory_backend() -> MemoryBackend:
@@ -54,7 +55,8 @@ class DefaultSessionStore(SessionStore):
 
     ``session_dir``: where (default ``~/.praisonai/sessions``; ``PRAISONAI_HOME`` moves it). ``max_messages``: how many a session keeps
     (None: all). ``lock_timeout``: seconds to wait for another writer before LockTimeoutError. ``durability``: "power" (what was
-    stored survives power loss) or "process" (it survives kill -9).
+    stored survives power loss) or "process" (it survives kill -9). ``ttl``: sessions that this store creates expire that many seconds
+    after their last change (None: never).
     """
 
     def __init__(
@@ -64,8 +66,9 @@ class DefaultSessionStore(SessionStore):
         lock_timeout: float = 5.0,
         *,
         durability: Durability = "power",
+        ttl: float | None = None,
     ) -> None:
-        super().__init__(json_backend(session_dir, lock_timeout, durability), max_messages)
+        super().__init__(json_backend(session_dir, lock_timeout, durability), max_messages, ttl=ttl)
 
 
 class AsyncDefaultSessionStore(AsyncSessionStore):
@@ -78,8 +81,9 @@ class AsyncDefaultSessionStore(AsyncSessionStore):
         lock_timeout: float = 5.0,
         *,
         durability: Durability = "power",
+        ttl: float | None = None,
     ) -> None:
-        super().__init__(json_backend(session_dir, lock_timeout, durability), max_messages)
+        super().__init__(json_backend(session_dir, lock_timeout, durability), max_messages, ttl=ttl)
 
 
 class HierarchicalSessionStore(DefaultSessionStore):
@@ -102,36 +106,50 @@ class SqliteSessionStore(SessionStore):
     """All sessions in one SQLite file (WAL), for many threads and processes; forks share messages.
 
     ``path``: the file (default ``sessions.sqlite`` beside the default sessions). ``timeout``: seconds to wait for another writer.
-    ``max_messages`` and ``durability`` as in DefaultSessionStore.
+    ``search=True`` keeps an index of words for ``search``. ``max_messages``, ``durability`` and ``ttl`` as in DefaultSessionStore.
     """
 
     def __init__(
-        self, path: Directory | None = None, max_messages: int | None = None, *, durability: Durability = "power", timeout: float = 5.0
+        self,
+        path: Directory | None = None,
+        max_messages: int | None = None,
+        *,
+        durability: Durability = "power",
+        timeout: float = 5.0,
+        ttl: float | None = None,
+        search: bool = False,
     ) -> None:
-        super().__init__(sqlite_backend(path, timeout, durability), max_messages)
+        super().__init__(sqlite_backend(path, timeout, durability, search=search), max_messages, ttl=ttl)
 
 
 class AsyncSqliteSessionStore(AsyncSessionStore):
     """SqliteSessionStore for event loops."""
 
     def __init__(
-        self, path: Directory | None = None, max_messages: int | None = None, *, durability: Durability = "power", timeout: float = 5.0
+        self,
+        path: Directory | None = None,
+        max_messages: int | None = None,
+        *,
+        durability: Durability = "power",
+        timeout: float = 5.0,
+        ttl: float | None = None,
+        search: bool = False,
     ) -> None:
-        super().__init__(sqlite_backend(path, timeout, durability), max_messages)
+        super().__init__(sqlite_backend(path, timeout, durability, search=search), max_messages, ttl=ttl)
 
 
 class InMemorySessionStore(SessionStore):
     """Sessions in this process's memory, for tests; everything else as in the other stores."""
 
-    def __init__(self, max_messages: int | None = None) -> None:
-        super().__init__(memory_backend(), max_messages)
+    def __init__(self, max_messages: int | None = None, *, ttl: float | None = None) -> None:
+        super().__init__(memory_backend(), max_messages, ttl=ttl)
 
 
 class AsyncInMemorySessionStore(AsyncSessionStore):
     """InMemorySessionStore for event loops."""
 
-    def __init__(self, max_messages: int | None = None) -> None:
-        super().__init__(memory_backend(), max_messages)
+    def __init__(self, max_messages: int | None = None, *, ttl: float | None = None) -> None:
+        super().__init__(memory_backend(), max_messages, ttl=ttl)
 
 
 def only_session(payload: dict[str, Any], session_id: str) -> dict[str, Any]:

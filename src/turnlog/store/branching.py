@@ -13,7 +13,7 @@ from turnlog.backends.port import Query
 from turnlog.errors import ConflictError
 from turnlog.heads import Head, Parent, Reference
 from turnlog.messages import Record, SessionMessage, check_session_id, json_copy, new_token
-from turnlog.store.core import ATTEMPTS, with_fields
+from turnlog.store.core import ATTEMPTS, alive, with_fields
 from turnlog.store.drive import verb
 from turnlog.store.reverting import Reverting, check_index
 from turnlog.store.values import SessionData, SessionDiff, session_fields, title_of
@@ -59,8 +59,8 @@ class Branching(Reverting):
     ) -> str:
         """Fork a session after message ``from_message_index`` (inclusive; None: after the last) and return the fork's id.
 
-        No message is copied, except by the JSON file store. Raises SessionNotFoundError, MessageIndexError when the index is out of
-        range, ConflictError when ``new_session_id`` is taken.
+        No message is copied, except by the JSON file store. A store without a ttl gives the fork that of its parent. Raises
+        SessionNotFoundError, MessageIndexError when the index is out of range, ConflictError when ``new_session_id`` is taken.
         """
         child_id = check_session_id(new_session_id) if new_session_id is not None else new_token()
         for _ in range(ATTEMPTS):
@@ -79,6 +79,7 @@ class Branching(Reverting):
                 now=time.time(),
                 fields=fields,
             )
+            child = replace(child, ttl=self.ttl if self.ttl is not None else head.ttl)
             if await (self._fork_copying(head, child) if self._shared is None else self._fork_sharing(head, child)):
                 return child_id
         raise ConflictError(f"session {session_id!r} changes too fast to fork: try again", session_id=session_id)
@@ -112,8 +113,9 @@ class Branching(Reverting):
         return False
 
     async def _check_untaken(self, child_id: str) -> None:
-        if await self.backend.get_head(child_id) is not None:
+        if await self._head(child_id) is not None:
             raise ConflictError(f"session {child_id!r} exists already: choose another new_session_id", session_id=child_id)
+        await self._erase_expired(child_id)
 
     async def _release(self, head: Head, child_run: str) -> None:
         """Drop a claim that came to nothing; if its run has been closed meanwhile, erase what only the claim held."""
@@ -199,7 +201,7 @@ class Branching(Reverting):
     async def _above(self, head: Head) -> Head | None:
         if head.parent is None:
             return None
-        above = await self.backend.get_head(head.parent.session_id)
+        above = await self._head(head.parent.session_id)
         return above if above is not None and is_parent(above, head) else None
 
     async def _ancestors(self, session_id: str) -> list[str]:
@@ -217,7 +219,7 @@ class Branching(Reverting):
         cursor: str | None = None
         while True:
             page = await self.backend.list_heads(Query(parent_id=head.session_id), cursor=cursor, limit=LIST_PAGE)
-            children += [child for child in page.heads if is_parent(head, child)]
+            children += [child for child in page.heads if is_parent(head, child) and alive(child)]
             if page.cursor is None:
                 return sorted(children, key=lambda child: (child.created_at, child.session_id))
             cursor = page.cursor

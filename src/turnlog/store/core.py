@@ -1,11 +1,11 @@
-"""What every verb stands on: reading a head and its records as one, changing a head by compare-and-set, walking paths."""
+"""What every verb stands on: reading a head and its records as one, walking paths."""
 
 from __future__ import annotations
 
 import copy
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -15,19 +15,25 @@ from turnlog.backends.port import Backend, SharedRuns
 from turnlog.errors import ClosedStoreError, ConflictError, CorruptSessionError, MessageIndexError, SessionNotFoundError
 from turnlog.heads import Head, Path, PathRef, Position, Stretch
 from turnlog.messages import Record, check_session_id, new_token
+from turnlog.store.conditions import check_ttl
 
 ATTEMPTS = 1_000
 """Lost compare-and-sets after which a verb gives up; each loss means that somebody else's change went through."""
 
 
 class Core:
-    """A store over ``backend``. ``max_messages`` keeps that many messages a session (None: all); whole turns go, oldest first."""
+    """A store over ``backend``.
 
-    def __init__(self, backend: Backend, max_messages: int | None = None, *, hop: bool = True) -> None:
+    ``max_messages`` keeps that many messages a session (None: all); whole turns go, oldest first. ``ttl``: sessions that this store
+    creates expire that many seconds after their last change (None: never). Raises InvalidArgumentError for a ttl that is none.
+    """
+
+    def __init__(self, backend: Backend, max_messages: int | None = None, *, ttl: float | None = None, hop: bool = True) -> None:
         if max_messages is not None:
             check_size(max_messages, "max_messages")
         self.backend = backend
         self.max_messages = max_messages
+        self.ttl = check_ttl(ttl)
         self._shared: SharedRuns | None = backend if isinstance(backend, SharedRuns) and not backend.copies else None
         self._closed = False
         self._direct: Core | None = None
@@ -50,6 +56,11 @@ class Core:
         return self.backend.together(check_session_id(session_id))
 
     async def _head(self, session_id: str) -> Head | None:
+        """The head of a session; None where there is none, or its time has run out."""
+        return alive(await self._stored(session_id))
+
+    async def _stored(self, session_id: str) -> Head | None:
+        """The head as it is stored, expired or not."""
         self._check_open()
         return await self.backend.get_head(check_session_id(session_id))
 
@@ -66,21 +77,6 @@ class Core:
         key, since = head.fields["draft"]
         later = await self.backend.read(head.session_id, [Stretch(head.run, since, head.length)]) if since < head.length else []
         return None if any(record.id == key for record in later) else str(key)
-
-    async def _change(self, session_id: str, edit: Callable[[Head], Awaitable[Head]], *, create: bool = False) -> tuple[Head, Head]:
-        """Compare-and-set the head to ``edit(head)``; gives the head before and after. The same head back means: nothing to do."""
-        for _ in range(ATTEMPTS):
-            async with self._together(session_id):
-                head = await (self._head(session_id) if create else self._existing(session_id))
-                before = head or new_head(session_id)
-                after = await edit(before)
-                if after is before and head is not None:
-                    return before, after
-                if after.run == before.run:
-                    after = replace(after, counter=before.counter + 1, updated_at=time.time())
-                if await self.backend.put_head(after, expect=head.revision if head else None):
-                    return before, after
-        raise ConflictError(f"session {session_id!r} changes too fast: {ATTEMPTS} attempts lost, try again", session_id=session_id)
 
     # Positions --------------------------------------------------------------------------------------------------------
 
@@ -168,6 +164,11 @@ class Core:
 
     async def _read_all(self, session_id: str) -> tuple[Head, list[Record]] | None:
         return await self._read(session_id, lambda count: (0, count))
+
+
+def alive(head: Head | None) -> Head | None:
+    """The head, unless its session has expired by now."""
+    return None if head is not None and head.ttl is not None and head.is_expired(time.time()) else head
 
 
 def check_revision(session_id: str, head: Head | None, expected: str | None) -> None:

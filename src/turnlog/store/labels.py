@@ -5,17 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-from turnlog.errors import SessionNotFoundError
+from turnlog.errors import InvalidMessageError, SessionNotFoundError
 from turnlog.heads import Head
 from turnlog.messages import json_copy
-from turnlog.store.core import Core, with_fields
+from turnlog.store.changing import Changing
+from turnlog.store.conditions import check_ttl
+from turnlog.store.core import with_fields
 from turnlog.store.drive import verb
 from turnlog.store.values import DOCUMENT_FIELDS
 
 
-class Labels(Core):
+class Labels(Changing):
     """Changes a session's fields; a session that is not there comes to be."""
 
     @verb
@@ -55,6 +58,8 @@ class Labels(Core):
         async def change(head: Head) -> Head:
             nonlocal after
             after = json_copy(edit(json_copy(head.fields.get("metadata") or {}, "metadata")), "metadata")
+            if not isinstance(after, dict):
+                raise InvalidMessageError(f"edit must return the metadata, a dict, not a {type(after).__name__}", session_id=session_id)
             return with_fields(head, metadata=after)
 
         await self._change(session_id, change, create=True)
@@ -69,6 +74,20 @@ class Labels(Core):
     async def set_title(self, session_id: str, title: str) -> bool:
         """Give the session a title; "" takes it away."""
         return await self._title(session_id, title, everywhere=False)
+
+    @verb
+    async def set_session_ttl(self, session_id: str, ttl: float | None) -> bool:
+        """Let the session expire ``ttl`` seconds after its last change, this one to begin with; None: never.
+
+        An expired session is treated as if it were not there, and ``sweep`` erases it. Raises SessionNotFoundError, InvalidArgumentError.
+        """
+        seconds = check_ttl(ttl)
+
+        async def edit(head: Head) -> Head:
+            return replace(head, ttl=seconds)
+
+        await self._change(session_id, edit)
+        return True
 
     @verb
     async def share_session(self, session_id: str) -> bool:

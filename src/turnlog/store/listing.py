@@ -1,4 +1,4 @@
-"""Verbs that look across sessions: listings, search, recent."""
+"""Verbs that list sessions. They read heads only, and leave expired sessions out."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from typing import Any
 
 from turnlog.backends.port import Query
 from turnlog.heads import Head
-from turnlog.messages import SessionMessage
-from turnlog.store.core import check_size
+from turnlog.store.core import alive, check_size
 from turnlog.store.drive import verb
-from turnlog.store.reading import Reading, check_limit, context
-from turnlog.store.values import SessionHit, SessionInfo, SessionSummary, iso_time, session_info, title_of
+from turnlog.store.reading import check_limit
+from turnlog.store.searching import Searching
+from turnlog.store.values import SessionInfo, SessionSummary, iso_time, session_info, title_of
 
 PAGE = 200
-SNIPPET = 120
-"""Characters of a snippet."""
 
 
-class Listing(Reading):
-    """Looks across sessions; listings read heads only."""
+class Listing(Searching):
+    """Looks across sessions."""
 
     @verb
     async def page_sessions(self, query: Query, page_size: int = 50, cursor: str | None = None) -> tuple[list[SessionInfo], str | None]:
-        """One page of sessions, last changed first, and the cursor of the next (None after the last). ``iter_sessions`` walks them."""
+        """One page of sessions, last changed first, and the cursor of the next (None after the last). ``iter_sessions`` walks them.
+
+        Expired sessions are left out, unless the query asks for them (``expired_at``).
+        """
         check_size(page_size, "page_size")
-        self._check_open()
-        page = await self.backend.list_heads(query, cursor=cursor, limit=page_size)
-        return [session_info(head, page.cursor) for head in page.heads], page.cursor
+        heads, after = await self._page(query, page_size, cursor)
+        return [session_info(head, after) for head in heads], after
 
     @verb
     async def list_sessions(self, limit: int = 50) -> list[dict[str, Any]]:
@@ -49,78 +49,23 @@ class Listing(Reading):
             for head in heads
         ]
 
-    @verb
-    async def search(self, query: str, *, limit: int = 5, window: int = 5) -> list[SessionHit]:
-        """The sessions whose kept messages hold the words of ``query``, best first, each with the ``window`` messages around the best one.
-
-        Upper and lower case are the same. A message scores 1 for each word it holds and 2 for the whole phrase;
-        ties go to the session changed last. Reads every session: time grows with what is stored.
-        """
-        check_limit(window)
-        phrase = " ".join(query.split()).casefold()
-        words = set(phrase.split())
-        hits = []
-        for head in await self._heads(Query(), None) if words else []:
-            hit = await self._search_in(head, phrase, words, window)
-            if hit is not None:
-                hits.append(hit)
-        hits.sort(key=lambda hit: -hit.score)
-        return hits[: check_limit(limit)]
-
-    async def _search_in(self, head: Head, phrase: str, words: set[str], window: int) -> SessionHit | None:
-        found = await self._read_all(head.session_id)
-        if found is None:
-            return None
-        head, records = found
-        best, best_score, total = -1, 0.0, 0.0
-        for index, record in enumerate(records):
-            text = " ".join(message_text(SessionMessage.from_record(record).content).split()).casefold()
-            score = sum(1.0 for word in words if word in text) + (2.0 if phrase in text else 0.0)
-            total += score
-            if score > best_score:
-                best, best_score = index, score
-        if best < 0:
-            return None
-        return SessionHit(
-            session_id=head.session_id,
-            title=title_of(head) or head.fields.get("agent_name") or head.session_id,
-            when=iso_time(head.updated_at),
-            snippet=snippet(message_text(SessionMessage.from_record(records[best]).content), phrase, words),
-            score=total,
-            anchor_index=best,
-            messages=context(records, best, window),
-        )
-
     async def _heads(self, query: Query, limit: int | None) -> list[Head]:
-        self._check_open()
         heads: list[Head] = []
         cursor: str | None = None
         while limit is None or len(heads) < limit:
-            size = PAGE if limit is None else min(PAGE, limit - len(heads))
-            page = await self.backend.list_heads(query, cursor=cursor, limit=size)
-            heads += page.heads
-            if page.cursor is None:
+            more, cursor = await self._page(query, PAGE if limit is None else min(PAGE, limit - len(heads)), cursor)
+            heads += more
+            if cursor is None:
                 break
-            cursor = page.cursor
         return heads
 
-
-def message_text(content: Any) -> str:
-    """The text of a message's content: itself, or the text of its parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(
-            message_text(part.get("text", part.get("content"))) if isinstance(part, dict) else message_text(part) for part in content
-        )
-    return ""
-
-
-def snippet(text: str, phrase: str, words: set[str]) -> str:
-    """A piece of ``text`` around the first match."""
-    flat = " ".join(text.split())
-    folded = flat.casefold()
-    places = [at for at in (folded.find(part) for part in (phrase, *sorted(words))) if at >= 0]
-    start = max(0, (places[0] if places else 0) - SNIPPET // 2)
-    piece = flat[start : start + SNIPPET]
-    return ("…" if start else "") + piece + ("…" if start + SNIPPET < len(flat) else "")
+    async def _page(self, query: Query, size: int, cursor: str | None) -> tuple[list[Head], str | None]:
+        """``size`` heads, or all that are left, and the cursor of the next page."""
+        self._check_open()
+        heads: list[Head] = []
+        while True:
+            page = await self.backend.list_heads(query, cursor=cursor, limit=size - len(heads))
+            heads += [head for head in page.heads if query.expired_at is not None or alive(head)]
+            cursor = page.cursor
+            if cursor is None or len(heads) == size:
+                return heads, cursor

@@ -15,7 +15,7 @@ from turnlog.errors import ClosedStoreError, ConflictError, InvalidMessageError,
 from turnlog.heads import Head, Position, Stretch
 from turnlog.messages import Record, SessionMessage, check_session_id, encode_message, json_copy, new_token
 from turnlog.store.branching import Branching
-from turnlog.store.core import new_head
+from turnlog.store.conditions import check_ttl
 from turnlog.store.drive import verb
 from turnlog.store.listing import Listing
 from turnlog.store.values import ImportReport, session_fields
@@ -128,10 +128,13 @@ class Portability(Listing, Branching):
             records += [record._replace(id=new_token()) if record.id in known else record for record in branch]
             known.update(record.id for record in branch)
         existing = await self._head(session_id)
-        if existing is not None and not overwrite:
+        if existing is None:
+            await self._erase_expired(session_id)
+        elif not overwrite:
             raise ConflictError("a session of this id exists already: pass overwrite=True, or another id", session_id=session_id)
         fields = imported_fields(data, unfolded, reset=reset)
-        head = new_head(session_id, length=len(records), fields=fields)
+        ttl = check_ttl(data.get("ttl"))
+        head = self._new_head(session_id, length=len(records), fields=fields, **({"ttl": ttl} if ttl is not None else {}))
         head = replace(head, created_at=parse_time(data.get("created_at")))
         if len(records) > count:
             head = replace(head, past=(Stretch(head.run, 0, count),) if count else (), past_count=count, tail=len(records))

@@ -9,6 +9,7 @@ from typing import Any, Self
 from turnlog.backends.port import Backend, Query
 from turnlog.messages import SessionMessage
 from turnlog.store.aio import AsyncSessionStore
+from turnlog.store.conditions import Age
 from turnlog.store.drive import drive
 from turnlog.store.values import (
     ImportReport,
@@ -27,10 +28,10 @@ from turnlog.store.writing import Message
 class SessionStore:
     """A full store over a blocking backend. The long form of each verb's contract is at the verb of the same name in AsyncSessionStore."""
 
-    def __init__(self, backend: Backend, max_messages: int | None = None) -> None:
+    def __init__(self, backend: Backend, max_messages: int | None = None, *, ttl: float | None = None) -> None:
         if not backend.blocking:
             raise TypeError(f"{type(backend).__name__} needs an event loop: use the Async… form of this store")
-        self._core = AsyncSessionStore(backend, max_messages, hop=False)
+        self._core = AsyncSessionStore(backend, max_messages, ttl=ttl, hop=False)
 
     @property
     def backend(self) -> Backend:
@@ -41,6 +42,11 @@ class SessionStore:
     def max_messages(self) -> int | None:
         """How many messages a session keeps; None for all."""
         return self._core.max_messages
+
+    @property
+    def ttl(self) -> float | None:
+        """Seconds after their last change at which sessions that this store creates expire; None for never."""
+        return self._core.ttl
 
     @property
     def closed(self) -> bool:
@@ -95,9 +101,9 @@ class SessionStore:
         """``add_message`` with role "assistant"."""
         return drive(self._core.add_assistant_message(session_id, content, metadata))
 
-    def set_chat_history(self, session_id: str, messages: Sequence[Message]) -> bool:
+    def set_chat_history(self, session_id: str, messages: Sequence[Message], *, expect_revision: str | None = None) -> bool:
         """Replace the history by ``messages``, at once. What was there is erased, as by ``clear_session``."""
-        return drive(self._core.set_chat_history(session_id, messages))
+        return drive(self._core.set_chat_history(session_id, messages, expect_revision=expect_revision))
 
     def clear_session(self, session_id: str) -> bool:
         """Erase all messages, snapshots and undo points; the session, its title and its metadata stay. True also when there was nothing."""
@@ -187,7 +193,7 @@ class SessionStore:
         return drive(self._core.recent(limit=limit))
 
     def search(self, query: str, *, limit: int = 5, window: int = 5) -> list[SessionHit]:
-        """The sessions whose kept messages hold the words of ``query``, best first, each with ``window`` messages around the best."""
+        """The sessions whose kept messages hold words of ``query``, best first, each with the ``window`` messages around the best one."""
         return drive(self._core.search(query, limit=limit, window=window))
 
     def set_agent_info(self, session_id: str, agent_name: str | None = None, user_id: str | None = None) -> bool:
@@ -213,6 +219,10 @@ class SessionStore:
     def set_title(self, session_id: str, title: str) -> bool:
         """Give the session a title."""
         return drive(self._core.set_title(session_id, title))
+
+    def set_session_ttl(self, session_id: str, ttl: float | None) -> bool:
+        """Let the session expire ``ttl`` seconds after its last change, this one to begin with; None: never."""
+        return drive(self._core.set_session_ttl(session_id, ttl))
 
     def share_session(self, session_id: str) -> bool:
         """Mark the session as shared."""
@@ -337,8 +347,12 @@ class SessionStore:
         return drive(self._core.import_session(data, new_session_id))
 
     def sweep(self, *, compact: bool = False) -> SweepReport:
-        """Erase the remains of cleared and deleted sessions that a crash left, and claims of forks that never came to be."""
+        """Erase expired sessions, the remains of cleared and deleted ones that a crash left, and claims of forks that never came to be."""
         return drive(self._core.sweep(compact=compact))
+
+    def delete_where(self, *, user_id: str | None = None, agent: str | None = None, older_than: Age | None = None) -> int:
+        """Erase the sessions that meet every condition given, and return how many they were."""
+        return drive(self._core.delete_where(user_id=user_id, agent=agent, older_than=older_than))
 
     def iter_sessions(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -54,14 +55,17 @@ class Turns(Writing):
             async with self._together(session_id):
                 head = await self._head(session_id)
                 if head is None:
+                    if expect_updated_at is not None:
+                        raise _gone(session_id, turn_id)
                     _, head = await self._change(session_id, _same, create=True)
-                # What a crash amid landing left behind is cleared away by the next turn.
-                rows = await self._tidy_turns(head, but=turn_id)
+                # What a crash amid landing left behind is cleared away by the next turn, and cannot be taken over.
+                rows = await self._tidy_turns(head, but=turn_id if expect_updated_at is None else "")
                 if expect_updated_at is not None and rows.get(turn_id, {}).get("updated_at") != expect_updated_at:
-                    text = f"turn {turn_id!r} of session {session_id!r} was taken over, dropped or landed meanwhile: look again"
-                    raise ConflictError(text, session_id=session_id)
+                    raise _gone(session_id, turn_id)
                 now = time.time()
                 first = rows.get(turn_id) or {"since": head.length, "started_at": now}
+                # Who takes it over is told by this time, which must differ although a clock stands still.
+                now = max(now, math.nextafter(first.get("updated_at", 0.0), math.inf))
                 kept = [[record.id, record.time, record.body, record.meta] for record in records]
                 body = {"since": first["since"], "started_at": first["started_at"], "updated_at": now, "info": note, "messages": kept}
                 if await self.backend.put_row(session_id, head.run, TURN, turn_id, json.dumps(body)):
@@ -147,6 +151,11 @@ def check_turn_id(turn_id: object) -> str:
     if not isinstance(turn_id, str) or not 0 < len(turn_id) <= 256 or not turn_id.isprintable():
         raise InvalidMessageError(f"a turn id must be a printable, non-empty str of at most 256 characters, not {turn_id!r:.80}")
     return turn_id
+
+
+def _gone(session_id: str, turn_id: str) -> ConflictError:
+    text = f"turn {turn_id!r} of session {session_id!r} was taken over, dropped or landed meanwhile: look again"
+    return ConflictError(text, session_id=session_id)
 
 
 async def _same(head: Head) -> Head:

@@ -81,6 +81,10 @@ class SessionData:
     children_ids: list[str] = field(default_factory=list)
     snapshots: list[SessionSnapshot] = field(default_factory=list)
     is_shared: bool = False
+    ttl: float | None = None
+    """Seconds after the last change at which the session expires; None: never."""
+    expires_at: str | None = None
+    """ISO 8601, UTC; None: never."""
     revision: str = ""
 
     def get_chat_history(self, max_messages: int | None = None) -> list[dict[str, Any]]:
@@ -90,6 +94,8 @@ class SessionData:
     def to_dict(self) -> dict[str, Any]:
         """The portable form that ``import_sessions`` reads; JSON types only."""
         values = {name: getattr(self, name) for name in self.__slots__ if name != "revision"}
+        if self.ttl is None:
+            del values["ttl"], values["expires_at"]
         values["messages"] = [message.to_dict() for message in self.messages]
         values["snapshots"] = [snapshot.to_dict() for snapshot in self.snapshots]
         return values
@@ -109,8 +115,13 @@ class SessionInfo:
     parent_id: str | None
     metadata: dict[str, Any]
     revision: str
+    ttl: float | None = None
+    """Seconds after the last change at which the session expires; None: never."""
     cursor: str | None = None
     """Where ``iter_sessions(cursor=…)`` goes on after this page; the same for all lines of a page."""
+
+    expires_at: str | None = None
+    """ISO 8601, UTC; None: never."""
 
     def to_dict(self) -> dict[str, Any]:
         """The dict that ``list_sessions`` gives."""
@@ -187,6 +198,8 @@ class SweepReport:
     """Histories of cleared and deleted sessions whose remains were erased."""
     references_dropped: int = 0
     """Claims of forks that never came to be."""
+    sessions_expired: int = 0
+    """Sessions that were erased because their time had run out."""
 
 
 def session_fields(head: Head) -> dict[str, Any]:
@@ -204,8 +217,14 @@ def session_fields(head: Head) -> dict[str, Any]:
         "parent_id": head.parent.session_id if head.parent else None,
         "forked_from_message_id": str(head.parent.message_index) if head.parent and head.parent.message_index >= 0 else None,
         "is_shared": bool(fields.get("is_shared")),
+        **({"ttl": head.ttl, "expires_at": expiry(head)} if head.ttl is not None else {}),
         "revision": head.revision,
     }
+
+
+def expiry(head: Head) -> str | None:
+    """When the session expires, as ISO 8601 text in UTC; None for never."""
+    return iso_time(head.updated_at + head.ttl) if head.ttl is not None else None
 
 
 def title_of(head: Head) -> str | None:
@@ -228,4 +247,6 @@ def session_info(head: Head, cursor: str | None) -> SessionInfo:
         metadata=json.loads(json.dumps(head.fields.get("metadata") or {})),
         revision=head.revision,
         cursor=cursor,
+        ttl=head.ttl,
+        expires_at=expiry(head),
     )

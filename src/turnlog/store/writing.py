@@ -11,7 +11,7 @@ from typing import Any
 
 from turnlog import tree
 from turnlog.errors import ConflictError, InvalidMessageError, SessionNotFoundError
-from turnlog.heads import Head, Parent
+from turnlog.heads import Head
 from turnlog.messages import (
     Record,
     SessionMessage,
@@ -21,7 +21,8 @@ from turnlog.messages import (
     encode_text,
     new_message_id,
 )
-from turnlog.store.core import ATTEMPTS, Core, check_revision, new_head, with_fields
+from turnlog.store.changing import Changing
+from turnlog.store.core import ATTEMPTS, alive, check_revision, with_fields
 from turnlog.store.drive import verb
 from turnlog.toolcalls import is_user
 
@@ -30,11 +31,8 @@ Message = Mapping[str, Any] | SessionMessage
 SLACK = 1.25
 """A session may hold this many times ``max_messages`` before retention cuts it, so that the cut is amortised."""
 
-UNBORN = ""
-"""Stands for the parent's life in the mark of a child that never came to be."""
 
-
-class Writing(Core):
+class Writing(Changing):
     """Adds and removes messages."""
 
     @verb
@@ -75,10 +73,13 @@ class Writing(Core):
         return await self._append(session_id, [encode_message({"role": "assistant", "content": content, "metadata": metadata})], None)
 
     @verb
-    async def set_chat_history(self, session_id: str, messages: Sequence[Message]) -> bool:
-        """Replace the history by ``messages``, at once. What was there is erased, as by ``clear_session``."""
+    async def set_chat_history(self, session_id: str, messages: Sequence[Message], *, expect_revision: str | None = None) -> bool:
+        """Replace the history by ``messages``, at once. What was there is erased, as by ``clear_session``.
+
+        With ``expect_revision`` only if the session is still in that state ("": there is none). Raises ConflictError for the loser.
+        """
         records = encode_messages(messages)
-        await self._renew(session_id, records, create=True)
+        await self._renew(session_id, records, create=True, expect=expect_revision)
         await self._retain_above(session_id, len(records))
         return True
 
@@ -96,13 +97,9 @@ class Writing(Core):
         """
         while True:
             async with self._together(session_id):
-                head = await self._head(session_id)
-                check_revision(session_id, head, expect_revision)
-                if head is None:
-                    return True
-                await self._mark(head, closed=False)
-                if await self.backend.remove_head(session_id, head.run, expect=expect_revision):
-                    await self._retire(head)
+                head = await self._stored(session_id)
+                check_revision(session_id, alive(head), expect_revision)
+                if head is None or await self._erase(head, expect=expect_revision or None):
                     return True
 
     @verb
@@ -182,62 +179,32 @@ class Writing(Core):
                     expected=expect,
                     actual="",
                 )
-            if await self.backend.put_head(new_head(session_id, length=len(records)), expect=None, records=records):
+            if await self.backend.put_head(self._new_head(session_id, length=len(records)), expect=None, records=records):
                 await self._retain_above(session_id, len(records))
                 return True
+            await self._erase_expired(session_id)
 
-    async def _renew(self, session_id: str, records: Sequence[Record], *, create: bool) -> None:
+    async def _renew(self, session_id: str, records: Sequence[Record], *, create: bool, expect: str | None = None) -> None:
         """Give the session a new run that holds ``records``, and retire the old one."""
         for _ in range(ATTEMPTS):
             async with self._together(session_id):
                 head = await self._head(session_id)
+                check_revision(session_id, head, expect)
                 if head is None and not create:
+                    await self._erase_expired(session_id)
                     return
-                fresh = new_head(session_id, length=len(records))
+                fresh = self._new_head(session_id, length=len(records))
                 if head is not None:
                     kept = with_fields(head, draft=None, last_compaction=None)
-                    fresh = replace(fresh, born=head.born, created_at=head.created_at, parent=head.parent, fields=kept.fields)
+                    fresh = replace(fresh, born=head.born, created_at=head.created_at, parent=head.parent, ttl=head.ttl, fields=kept.fields)
                     await self._mark(head, closed=False)
                 if await self.backend.put_head(fresh, expect=head.revision if head else None, records=records):
                     if head is not None:
                         await self._retire(head)
                     return
+            if head is None:
+                await self._erase_expired(session_id)
         raise ConflictError(f"session {session_id!r} changes too fast: try again", session_id=session_id)
-
-    # What happens to a run that leaves its session: see docs/design.md, fork against delete.
-
-    async def _mark(self, head: Head, *, closed: bool) -> None:
-        if self._shared is not None:
-            await self._shared.mark_run(head.session_id, head.run, head.parent, closed=closed)
-
-    async def _retire(self, head: Head) -> None:
-        """Close a run that no head names any more and erase what no fork needs of it."""
-        if self._shared is not None:
-            await self._mark(head, closed=True)
-            await self._collect(head.session_id, head.run, head.parent)
-
-    async def _collect(self, session_id: str, run: str, parent: Parent | None) -> None:
-        """Erase what nobody needs of a closed run, and of the closed runs that only it still needed."""
-        shared = self._shared
-        assert shared is not None
-        while True:
-            claims = await shared.references(session_id, run)
-            if claims:
-                await self.backend.drop_records(session_id, run, max(claim.stop for claim in claims), None)
-                for kind in ("snapshot", "undo", "draft", "turn"):
-                    await self.backend.drop_rows(session_id, run, kind)
-                return
-            await self.backend.drop_records(session_id, run, 0, None)
-            await self.backend.drop_rows(session_id, run)
-            if parent is not None:
-                await shared.drop_reference(parent.session_id, parent.run, run)
-            if parent is None or parent.born != UNBORN:
-                # Else the mark stays: a slow fork may still try to bring the child to life.
-                await shared.forget_run(session_id, run)
-            above = [mark for mark in await shared.marked_runs(parent.session_id) if mark.run == parent.run] if parent else []
-            if not above or not above[0].closed:
-                return
-            session_id, run, parent, _ = above[0]
 
     async def _retain_above(self, session_id: str, count: int) -> None:
         """Cut the session if ``count`` messages are more than it may hold."""

@@ -42,12 +42,14 @@ class Carried:
     fields: Mapping[str, Any] = field(default_factory=dict)
     origin: Origin | None = None
     snapshots: tuple[CarriedSnapshot, ...] = ()
+    ttl: float | None = None
+    """Seconds after its last change at which the session expires; None: never."""
 
 
 def digest(session: Carried) -> str:
-    """SHA-256 over everything that a copy must keep: id, messages with ids, times and metadata, fields, fork, snapshots, creation."""
+    """SHA-256 over everything that a copy must keep: id, messages with ids, times and metadata, fields, fork, snapshots, creation, ttl."""
     found = hashlib.sha256()
-    front = [session.session_id, iso_time(session.created_at), session.origin, session.fields, len(session.records)]
+    front = [session.session_id, iso_time(session.created_at), session.origin, session.fields, session.ttl, len(session.records)]
     found.update(json.dumps(front, sort_keys=True).encode())
     _add_records(found, session.records)
     for snapshot in session.snapshots:

@@ -72,7 +72,7 @@ class _Carrying(AsyncSessionStore):
                 if head.parent is not None:
                     alive = await self._above(head) is not None
                     origin = Origin(head.parent.session_id, head.parent.message_index, alive)
-                return Carried(session_id, records, head.created_at, head.updated_at, fields, origin, tuple(snapshots))
+                return Carried(session_id, records, head.created_at, head.updated_at, fields, origin, tuple(snapshots), head.ttl)
             again = await self._head(session_id)
             if again is not None and again.run == head.run and again.shed == head.shed:
                 raise CorruptSessionError(f"a snapshot of session {session_id!r} misses messages", session_id=session_id)
@@ -97,6 +97,8 @@ class _Carrying(AsyncSessionStore):
         existing = await self._head(name)
         if existing is not None and not over:
             raise ConflictError(f"session {name!r} exists already", session_id=name)
+        if existing is None:
+            await self._erase_expired(name)
         parent = await self._parent_of(session)
         run = new_token()
         shared, base = 0, Position((), 0)
@@ -111,6 +113,7 @@ class _Carrying(AsyncSessionStore):
             run=run,
             created_at=session.created_at,
             updated_at=session.updated_at,
+            ttl=session.ttl,
             fields=session.fields,
             parent=_named(session.origin, parent),
             shed=min(parent.shed, base.count) if parent is not None else 0,

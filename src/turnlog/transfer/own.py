@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from turnlog.errors import FormatVersionError, InvalidMessageError, SessionError
 from turnlog.messages import check_session_id, json_copy
+from turnlog.store.conditions import check_ttl
 from turnlog.store.portability import (
     VERSION,
     imported_fields,
@@ -86,7 +87,7 @@ def carried_from(data: Mapping[str, Any], name: str, when: float) -> Carried:
         for key, snapshot, common, own in imported_snapshots(settled, records, unfolded)
     ]
     fields = imported_fields(settled, unfolded, reset=True)
-    return Carried(name, records, began, changed, fields, _origin(data), tuple(snapshots))
+    return Carried(name, records, began, changed, fields, _origin(data), tuple(snapshots), check_ttl(data.get("ttl")))
 
 
 def _origin(data: Mapping[str, Any]) -> Origin | None:

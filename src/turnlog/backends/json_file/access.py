@@ -14,7 +14,7 @@ from turnlog.backends.json_file.lock import FileLock, timed_out
 from turnlog.backends.json_file.names import SUFFIX, file_names, is_plain, praison_name
 from turnlog.backends.json_file.quarantine import bring_back, quarantined
 from turnlog.backends.json_file.session_file import SessionFile, TornError
-from turnlog.backends.json_file.views import View, WholeFile, load_side, load_view
+from turnlog.backends.json_file.views import View, WholeFile, is_expired, load_side, load_view
 from turnlog.errors import ClosedStoreError, CorruptSessionError, SessionError
 from turnlog.messages import Record
 
@@ -96,7 +96,7 @@ class OpenSessions:
             self._uses = slot.used = self._uses + 1
             try:
                 flock(lock.fd, LOCK_EX | LOCK_NB)
-                if not view.is_current() or not os.fstat(lock.fd).st_nlink:
+                if not view.is_current() or not os.fstat(lock.fd).st_nlink or is_expired(view, now):
                     return None
                 view.append(records, now)
                 return view
@@ -111,6 +111,34 @@ class OpenSessions:
                 flock(lock.fd, LOCK_UN)
         finally:
             slot.mutex.release()
+
+    def hold_at_once(self, session_id: str) -> Slot | None:
+        """``hold`` for a file that is open and unchanged, where nobody has to be waited for; else None, and nothing is held."""
+        slot = self.slots.get(session_id)
+        if slot is None or not slot.mutex.acquire(blocking=False):
+            return None
+        if self._lock_at_once(slot):
+            slot.depth = 1
+            return slot
+        slot.mutex.release()
+        return None
+
+    @staticmethod
+    def _lock_at_once(slot: Slot) -> bool:
+        view, lock = slot.view, slot.lock
+        if slot.depth or lock is None or type(view) is not SessionFile:
+            return False
+        try:
+            flock(lock.fd, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+        try:
+            current = view.is_current() and os.fstat(lock.fd).st_nlink > 0
+        except FileNotFoundError:
+            current = False
+        if not current:
+            lock.release()
+        return current
 
     @contextmanager
     def opened(self, session_id: str, *, shared: bool = False, create: bool = False) -> Iterator[Slot | None]:

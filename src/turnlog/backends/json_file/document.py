@@ -25,16 +25,21 @@ from typing import Any
 from turnlog.messages import Record
 
 MESSAGES = ',"messages":['
+LINE_END = 48
+"""Bytes that surely hold the number at the end of a line."""
 BETWEEN = ", "
 """Between the messages of a batch; canonical JSON has no such space, so a line can be cut without parsing it."""
 
 _FLAT = ("role", "content", "tool_calls", "tool_call_id")
 _TAIL = re.compile(rb'\n\],"updated_at":"([ -!#-\[\]-~]*)","message_count":(\d+)(?:,"changes":(\d+))?\}\n\Z')
 _CUT = '}}}, {"role":'
+_MIDDLE = re.compile(r',"timestamp":([0-9.e+-]+),"metadata":\{')
 _PLAIN = re.compile(
     r'^(\{"role":.*),"timestamp":([0-9.e+-]+),"metadata":\{"turnlog":\{"id":"([^"\\\n]*)","n":([0-9]+)\}\}\},?$', re.MULTILINE
 )
 """A line with one message and no metadata of the caller's; everything from the timestamp on is ours, and nothing needs parsing."""
+_END = re.compile(r'"turnlog":\{(?:"of":([0-9]+),)?"id":"([^"\\\n]*)","n":([0-9]+)\}\}\}\Z')
+"""The end of a message of which nothing is kept under ``turnlog`` but its place."""
 _LAST_NUMBER = re.compile(rb'"n":(\d+)\}\}\},?\Z')
 
 
@@ -133,10 +138,29 @@ def cut_records(text: str) -> list[Record]:
 
 
 def _cut_line(line: str) -> list[Record]:
-    found = _PLAIN.match(line) if _CUT not in line else None
-    if found is None:
-        return records_of(line.removesuffix(","))
-    return [Record(int(found[4]), found[3], float(found[2]), found[1] + "}", None)]
+    line = line.removesuffix(",")
+    pieces = line.split(_CUT)
+    records: list[Record] = []
+    last = len(pieces) - 1
+    for at, piece in enumerate(pieces):
+        found = _cut_record(('{"role":' if at else "") + piece + ("}}}" if at < last else ""), 0 if at else last + 1)
+        if found is None:
+            return records_of(line)
+        records.append(found)
+    return records
+
+
+def _cut_record(text: str, batch: int) -> Record | None:
+    """The record of one message, unparsed; None where that does not show where to cut. ``batch``: how many its line must say it holds."""
+    middle = _MIDDLE.search(text)
+    if middle is None or _MIDDLE.search(text, middle.end()) or not text.startswith('{"role":'):
+        return None
+    begin, end = middle.end(), text.rfind('"turnlog":{')
+    found = _END.match(text, end) if end >= begin else None
+    if found is None or (batch and int(found[1] or 1) != batch):
+        return None
+    inner = text[begin : end - 1]
+    return Record(int(found[3]), found[2], float(middle[1]), text[: middle.start()] + "}", f"{{{inner}}}" if inner else None)
 
 
 def records_of(text: str) -> list[Record]:
@@ -213,6 +237,17 @@ def last_number(line_end: bytes) -> int | None:
     """The sequence number of the last message of a line, from the end of the line alone."""
     found = _LAST_NUMBER.search(line_end)
     return int(found[1]) if found else None
+
+
+def lines_from(data: bytes, seq: int) -> bytes:
+    """The last lines of ``data``, whole lines, that hold the messages with numbers of ``seq`` or more; others only on the first of them."""
+    end = data.rfind(b"\n")
+    while end >= 0:
+        number = last_number(data[max(0, end - LINE_END) : end])
+        if number is None or number < seq:
+            return data[end + 1 :]
+        end = data.rfind(b"\n", 0, end)
+    return data
 
 
 # The closing tail -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from turnlog.errors import FormatVersionError
 from turnlog.heads import Head, Parent, PathRef, Stretch
 from turnlog.messages import Record
 
-FORMAT = 1
+FORMAT = 2
+FOREVER = 1
+"""The format of a file whose session has no ttl: what reads it need not know of that."""
 
 MIRRORED = ("model", "llm", "total_tokens", "token_count", "cost", "source", "reasoning_effort")
 """Keys of the metadata that praisonaiagents also shows beside it."""
@@ -100,7 +102,7 @@ def _must_keep(key: str, value: Any) -> bool:
 def _ours_text(front: Front, kept: Mapping[str, Any]) -> str:
     head = front.head
     ours: dict[str, Any] = {
-        "format": FORMAT,
+        "format": FOREVER if head.ttl is None else FORMAT,
         "session_id": head.session_id,
         "run": head.run,
         "born": head.born,
@@ -114,6 +116,8 @@ def _ours_text(front: Front, kept: Mapping[str, Any]) -> str:
         ours["session_bytes"] = head.session_id.encode("utf-8", "surrogatepass").hex()
     if head.past or head.past_count or head.tail or head.shed:
         ours |= {"past": head.past, "past_count": head.past_count, "tail": head.tail, "shed": head.shed}
+    if head.ttl is not None:
+        ours["ttl"] = head.ttl
     optional = {"path": head.path, "undo": head.undo, "parent": head.parent, "fields": kept, "rows": front.rows, "odd": front.odd}
     ours |= {key: value for key, value in optional.items() if value}
     if not front.in_order:
@@ -182,6 +186,7 @@ def _head(top: dict[str, Any], metadata: dict[str, Any], ours: dict[str, Any]) -
         undo=ours.get("undo"),
         parent=Parent(*parent) if parent else parent_of(top),
         created_at=float(ours["created"]),
+        ttl=ours.get("ttl"),
         fields=fields_of(top, metadata, ours.get("fields", {})),
     )
 

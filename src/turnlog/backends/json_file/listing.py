@@ -53,7 +53,10 @@ class Directory:
             if query.prefix and not may_begin_with(os.path.basename(path), query.prefix):
                 continue
             head = self._listed(path, found)
-            if head is not None and matches(head, query) and (below is None or (moment, head.session_id) < below):
+            if head is None or not (below is None or (moment, head.session_id) < below):
+                continue
+            # The head may be of a later moment than the time: then the session has changed since, and is not as old as it looked.
+            if matches(head, query) and (query.until is None or head.updated_at < query.until):
                 heads.append(replace(head, updated_at=moment))
         heads.sort(key=lambda head: (head.updated_at, head.session_id), reverse=True)
         more = len(heads) > limit
@@ -185,10 +188,11 @@ class Directory:
 
 
 def matches(head: Head, query: Query) -> bool:
-    """Whether a head is one that the query asks for; its times are looked at elsewhere."""
+    """Whether a head is one that the query asks for; ``since`` and ``until`` are looked at elsewhere."""
     return (
         head.session_id.startswith(query.prefix)
         and (query.agent_name is None or head.fields.get("agent_name") == query.agent_name)
         and (query.user_id is None or head.fields.get("user_id") == query.user_id)
         and (query.parent_id is None or (head.parent is not None and head.parent.session_id == query.parent_id))
+        and (query.expired_at is None or head.is_expired(query.expired_at))
     )

@@ -9,11 +9,13 @@ from dataclasses import replace
 from itertools import islice
 
 from turnlog.backends.json_file.document import (
+    LINE_END,
     MESSAGES,
     cut_records,
     iso_time,
     last_number,
     line_text,
+    lines_from,
     message_text,
     parse_tail,
     tail_bytes,
@@ -29,8 +31,6 @@ from turnlog.messages import Record
 KNOWN_IDS = 1024
 """Ids of at least that many newest messages are known."""
 _BLOCK = 64 * 1024
-_LINE_END = 48
-"""Bytes that surely hold the number at the end of a line."""
 
 log = logging.getLogger("turnlog")
 
@@ -298,7 +298,7 @@ class SessionFile:
         if not self.in_order:
             return [record for record in self.all_messages() if start <= record.seq < stop]
         if stop >= self.length and (lines := self._last(self.length - start)):
-            return [record for record in self._parse(lines) if record.seq >= start]
+            return [record for record in self._parse(lines_from(lines, start)) if record.seq >= start]
         low = self._boundary(start)
         high = self.end if stop >= self.length else self._boundary(stop, above=True)
         return [record for record in self._parse(self._region(low, high)) if start <= record.seq < stop]
@@ -369,7 +369,7 @@ class SessionFile:
     def _number_before(self, newline: int) -> int:
         if newline == self.start:
             return -1
-        low = max(self.start, newline - _LINE_END)
+        low = max(self.start, newline - LINE_END)
         number = last_number(os.pread(self.fd, newline - low, low))
         if number is None:
             raise CorruptSessionError(

@@ -172,6 +172,11 @@ def head_of(view: View) -> Head:
     return replace(head, fields=copied(head.fields)) if head.fields else head
 
 
+def is_expired(view: View, now: float) -> bool:
+    """Whether the session has lived its time; see Head.is_expired."""
+    return view.head.ttl is not None and head_of(view).is_expired(now)
+
+
 def front_of_view(view: View) -> Front:
     """All that the document says beside its messages, as of now."""
     if isinstance(view, WholeFile):

@@ -2,7 +2,8 @@
 
 Tables (schema.py): ``heads`` one row a session; ``records`` one row a message, at ``place`` = its run's number * 2**32 + its
 sequence number; ``runs`` the numbers of runs that hold records; ``rows`` snapshots, undo points, paths and drafts; ``claims`` and ``marks``
-what forks and deletes need to know of each other. Ids are kept as ``text_keys`` writes them, everything else as JSON text.
+what forks and deletes need to know of each other; with ``search``, ``words``, which triggers keep. Ids are kept as ``text_keys`` writes
+them, everything else as JSON text.
 
 Durability: the file is in WAL mode. "power" is ``synchronous = FULL``: a commit has reached the disk when a verb returns. "process" is
 ``synchronous = NORMAL``: a commit survives ``kill -9``; power loss may take the last ones, and never leaves half of one.
@@ -22,12 +23,13 @@ from typing import Any
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
 from turnlog.backends.forking import put_fork_in_steps
-from turnlog.backends.head_json import count_offset, decode_head, encode_head
-from turnlog.backends.port import Appended, Forked, Page, Query, RowKind
+from turnlog.backends.head_json import decode_head
+from turnlog.backends.port import Appended, Forked, Match, Page, Query, RowKind
 from turnlog.backends.sqlite import statements as sql
 from turnlog.backends.sqlite.connections import Connections, Transaction
 from turnlog.backends.sqlite.schema import Durability
-from turnlog.backends.text_keys import after_prefix, from_key, to_key
+from turnlog.backends.sqlite.values import as_claim, head_values, prefix_span, rows_where
+from turnlog.backends.text_keys import from_key, to_key
 from turnlog.errors import ConflictError, CorruptSessionError, UnsupportedVerbError
 from turnlog.heads import ClosedRun, Head, Parent, Reference, Stretch
 from turnlog.messages import Record
@@ -38,15 +40,18 @@ RARE = 2_000
 
 
 class SqliteBackend:
-    """Implements Backend and SharedRuns on the file ``path``, which comes to be with the first verb, for its owner's eyes only.
+    """Implements Backend, SharedRuns and Searchable on the file ``path``, which comes to be with the first verb, for its owner's eyes only.
 
-    ``timeout``: seconds to wait for another writer before LockTimeoutError.
+    ``timeout``: seconds to wait for another writer before LockTimeoutError. ``search=True`` keeps an index of words, of what is stored
+    already too; from then on everyone who writes to the file does.
     """
 
     blocking = True
     copies = False
 
-    def __init__(self, path: str | os.PathLike[str], *, durability: Durability = "power", timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, durability: Durability = "power", timeout: float = 5.0, search: bool = False
+    ) -> None:
         name = os.fsdecode(path)
         if name in ("", ":memory:"):
             text = f"SqliteBackend keeps a file that many processes share, not {name!r}: pass a path, or use InMemorySessionStore"
@@ -55,7 +60,7 @@ class SqliteBackend:
             text = f'durability must be "power" or "process", not {durability!r:.80}'
             raise UnsupportedVerbError(text, verb="open", reason="no such durability")
         self.path = os.path.abspath(name)
-        self._connections = Connections(self.path, durability, timeout)
+        self._connections = Connections(self.path, durability, timeout, search=search)
 
     # Heads ------------------------------------------------------------------------------------------------------------
 
@@ -66,7 +71,7 @@ class SqliteBackend:
 
     async def put_head(self, head: Head, *, expect: str | None, records: Sequence[Record] = ()) -> bool:
         """See Backend.put_head."""
-        values = _head_values(head)
+        values = head_values(head)
         if expect is not None:
             statement, values["expect"] = sql.UPDATE_HEAD, to_key(expect)
         else:
@@ -91,8 +96,9 @@ class SqliteBackend:
     async def list_heads(self, query: Query, *, cursor: str | None, limit: int) -> Page:
         """See Backend.list_heads."""
         where, values = self._conditions(query, cursor)
+        index = "INDEXED BY heads_by_expiry" if query.expired_at is not None else ""
         statement = f"""
-            SELECT session_id, body, run, counter, length, updated_at FROM heads WHERE {where}
+            SELECT session_id, body, run, counter, length, updated_at FROM heads {index} WHERE {where}
             ORDER BY updated_at DESC, session_id DESC LIMIT ?
         """
         rows = self._read(statement, (*values, limit + 1))
@@ -107,6 +113,9 @@ class SqliteBackend:
             if text is not None:
                 where.append(f"{name} = ?")
                 values.append(to_key(text))
+        if query.expired_at is not None:
+            where.append("ttl IS NOT NULL AND updated_at + ttl <= ?")
+            values.append(query.expired_at)
         until = query.until
         if cursor is not None:
             updated_at, session_id = decode_cursor(cursor)
@@ -121,7 +130,7 @@ class SqliteBackend:
             where.append("updated_at >= ?")
             values.append(query.since)
         if query.prefix:
-            span, bounds = _prefix_span(query.prefix)
+            span, bounds = prefix_span(query.prefix)
             rare = len(self._read(f"SELECT 1 FROM heads WHERE {span} LIMIT ?", (*bounds, RARE + 1))) <= RARE
             # A plus sign keeps SQLite from using the index on that column.
             where.append(span if rare else span.replace("session_id", "+session_id"))
@@ -135,7 +144,7 @@ class SqliteBackend:
         key, size = to_key(session_id), len(records)
         try:
             with Transaction(self._connections, undoable=size > 1) as db:
-                state = db.execute(sql.STATE, (key,)).fetchone()
+                state = db.execute(sql.STATE, (key, now)).fetchone()
                 if state is None:
                     return None
                 head, run, number, counter, length, offset = state
@@ -197,13 +206,13 @@ class SqliteBackend:
 
     async def get_rows(self, session_id: str, run: str, kind: RowKind, keys: Sequence[str] | None = None) -> dict[str, str]:
         """See Backend.get_rows."""
-        where, values = _rows_where(run, kind, keys)
+        where, values = rows_where(run, kind, keys)
         rows = self._read(f"SELECT key, body FROM rows WHERE {where} ORDER BY number", values)
         return {from_key(key): body for key, body in rows}
 
     async def drop_rows(self, session_id: str, run: str, kind: RowKind | None = None, keys: Sequence[str] | None = None) -> None:
         """See Backend.drop_rows."""
-        where, values = _rows_where(run, kind, keys)
+        where, values = rows_where(run, kind, keys)
         self._write(f"DELETE FROM rows WHERE {where}", values)
 
     # Shared runs ------------------------------------------------------------------------------------------------------
@@ -216,7 +225,7 @@ class SqliteBackend:
 
     async def references(self, session_id: str, run: str) -> list[Reference]:
         """See SharedRuns.references."""
-        return [_reference(row) for row in self._read(sql.CLAIMS + " WHERE run = ?", (run,))]
+        return [as_claim(row) for row in self._read(sql.CLAIMS + " WHERE run = ?", (run,))]
 
     async def drop_reference(self, session_id: str, run: str, child_run: str) -> None:
         """See SharedRuns.drop_reference."""
@@ -240,11 +249,23 @@ class SqliteBackend:
 
     async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
         """See SharedRuns.put_fork."""
-        return await put_fork_in_steps(self, self, child, claim, shed=shed)
+        with Transaction(self._connections):
+            return await put_fork_in_steps(self, self, child, claim, shed=shed)
 
     async def referenced_runs(self) -> list[Reference]:
         """See SharedRuns.referenced_runs."""
-        return [_reference(row) for row in self._read(sql.CLAIMS)]
+        return [as_claim(row) for row in self._read(sql.CLAIMS)]
+
+    # Words ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def indexes_words(self) -> bool:
+        """See Searchable.indexes_words; known from the first verb on."""
+        return self._connections.indexes_words
+
+    async def find(self, words: Sequence[str], *, limit: int) -> list[Match]:
+        """See Searchable.find."""
+        return [Match(from_key(owner), run, seq) for owner, run, seq in self._read(sql.FIND, (json.dumps(list(words)), limit))]
 
     # The whole file ---------------------------------------------------------------------------------------------------
 
@@ -311,22 +332,6 @@ class _Together:
         self._transaction.__exit__(kind, error, trace)
 
 
-def _head_values(head: Head) -> dict[str, Any]:
-    agent_name, user_id = head.fields.get("agent_name"), head.fields.get("user_id")
-    return {
-        "session_id": to_key(head.session_id),
-        "run": head.run,
-        "counter": head.counter,
-        "length": head.length,
-        "count_offset": count_offset(head),
-        "updated_at": head.updated_at,
-        "agent_name": to_key(agent_name) if isinstance(agent_name, str) else None,
-        "user_id": to_key(user_id) if isinstance(user_id, str) else None,
-        "parent_id": to_key(head.parent.session_id) if head.parent else None,
-        "body": encode_head(head),
-    }
-
-
 def _number_run(db: sqlite3.Cursor, key: str, run: str) -> int:
     """The number of a run that gets its first records."""
     db.execute("INSERT INTO runs (run) VALUES (?) ON CONFLICT DO NOTHING", (run,))
@@ -367,27 +372,3 @@ def _judge(
     else:
         return Appended(revision, count, True)
     raise ConflictError(f"the batch for session {session_id!r} {wrong}", session_id=session_id, expected=expect, actual=revision)
-
-
-def _rows_where(run: str, kind: RowKind | None, keys: Sequence[str] | None) -> tuple[str, tuple[str, ...]]:
-    where = "run = ?"
-    values: tuple[str, ...] = (run,)
-    if kind is not None:
-        where += " AND kind = ?"
-        values += (kind,)
-    if keys is not None:
-        where += " AND key IN (SELECT value FROM json_each(?))"
-        values += (json.dumps([to_key(key) for key in keys]),)
-    return where, values
-
-
-def _reference(row: tuple[Any, ...]) -> Reference:
-    session_id, run, child_id, child_run, stop = row
-    return Reference(from_key(session_id), run, from_key(child_id), child_run, stop)
-
-
-def _prefix_span(prefix: str) -> tuple[str, list[str]]:
-    """The condition that a session id begins with ``prefix``, as a range of the index, and its values."""
-    key = to_key(prefix)
-    above = after_prefix(key)
-    return ("session_id >= ?", [key]) if above is None else ("session_id >= ? AND session_id < ?", [key, above])

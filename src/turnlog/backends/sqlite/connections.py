@@ -24,8 +24,11 @@ _ERRNO = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO, sq
 class Connections:
     """All connections of one backend. Threads share the writer one at a time; readers go on while it writes."""
 
-    def __init__(self, path: str, durability: Durability, timeout: float) -> None:
+    def __init__(self, path: str, durability: Durability, timeout: float, *, search: bool = False) -> None:
         self.path = path
+        self._search = search
+        self.indexes_words = False
+        """Whether all that is stored is indexed, as the last connection that was opened found it."""
         self._durability = durability
         self._timeout = timeout
         self._start_afresh()
@@ -146,7 +149,7 @@ class Connections:
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                prepare(db, self.path, self._durability)
+                self.indexes_words = prepare(db, self.path, self._durability, search=self._search)
                 return db
             except (sqlite3.Error, UnicodeDecodeError) as error:
                 # Whoever turns a new file to WAL needs it alone, and SQLite does not wait for that on either side.

@@ -1,4 +1,4 @@
-"""What the PostgreSQL backend costs beside the bare driver, on a private server that syncs every commit."""
+"""What the PostgreSQL backend costs beside the bare driver, with a ttl and with words too, on a private server that syncs every commit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 
 from bench.appends import GROWTH, Add, appending
 from bench.material import build, history, messages
-from bench.measure import WARM_ROUNDS, Bar, each, interleave, ratio_bar
+from bench.measure import WARM_ROUNDS, Bar, Side, each, interleave, ratio_bar, time_bar
 from bench.plan import Plan
 from bench.reads import LAST
+from bench.server_sizes import TEXT, words
 
 GROUP = "PostgreSQL"
 LENGTHS = (10_000, 100_000)
@@ -26,8 +27,12 @@ SESSIONS = 64
 POOL = 16
 """Connections for them."""
 BATCH = 10
-LIMIT, READ_LIMIT, FORK_LIMIT, CROWD_LIMIT = 1.3, 2.0, 2.0, 1.25
-"""Times the bare driver. The last one is four fifths of its throughput."""
+LIMIT, READ_LIMIT, FORK_LIMIT, CROWD_LIMIT, WORDS_LIMIT = 1.3, 2.0, 2.0, 1.25, 1.8
+"""Times the bare driver. The one of the crowd is four fifths of its throughput."""
+DAY = 86_400.0
+EXPIRED_MS = 5.0
+FAIR = "-c enable_seqscan=off"
+"""Lets the bare driver, too, go by the indexes of tables that were small when its plans were made."""
 
 APPEND = """
 WITH raised AS (
@@ -44,7 +49,7 @@ class Floor:
     def __init__(self, url: str) -> None:
         import psycopg
 
-        self.db = psycopg.connect(url, autocommit=True)
+        self.db = psycopg.connect(url, autocommit=True, options=FAIR)
         self._prefix = os.urandom(9).hex()
         self._numbers = count()
 
@@ -83,7 +88,10 @@ def postgres_bars(plan: Plan) -> Iterator[Bar]:
         yield from _appends(plan, store, floor)
         yield from _reads(plan, store, floor)
         yield from _forks(plan, store, floor)
+        yield from _ending(plan, private, store, floor)
+        yield from _searching(plan, private.url, floor)
         yield from _crowds(plan, private.url, floor)
+        yield from _sizes(plan, private)
         floor.db.close()
 
 
@@ -137,6 +145,101 @@ def _forks(plan: Plan, store: Any, floor: Floor) -> Iterator[Bar]:
     yield ratio_bar(GROUP, f"fork ({long:,} messages)", taken["ours"], taken["floor"], limit=FORK_LIMIT, against="one bare row")
 
 
+def _ending(plan: Plan, private: Any, store: Any, floor: Floor) -> Iterator[Bar]:
+    """Appends to a session that ends, unless they go on; and the page of expired sessions that a sweep asks for."""
+    from turnlog.backends.port import Query
+    from turnlog.heads import Head
+    from turnlog.store.drive import drive
+
+    now, long = time.time(), LENGTHS[0]
+    head = Head(session_id="ending", run="run of ending", born="b", created_at=now, updated_at=now, ttl=DAY)
+    drive(store.backend.put_head(head, expect=None))
+    store.add_messages("ending", history(BEGUN))
+    sides = {
+        "ours": appending(lambda: partial(store.add_message, "ending")),
+        "floor": appending(lambda: partial(floor.add, f"floor {long}")),
+    }
+    with plan.progress.step(f"{GROUP}: appending with a ttl"):
+        taken = interleave(sides, rounds=plan.rounds, batch=BATCH)
+    against = "the same rows without a ttl in one bare statement"
+    yield ratio_bar(GROUP, "append, session with a ttl", taken["ours"], taken["floor"], limit=LIMIT, against=against)
+    private.ask(
+        "INSERT INTO turnlog.heads (session_id, run, counter, length, count_offset, updated_at, ttl, body) "
+        "SELECT 'many ' || n, 'run ' || n, 0, 0, 0, n, CASE WHEN n % 100 = 0 THEN 60 END, body "
+        f"FROM turnlog.heads, generate_series(1, {plan.rows // 2}) AS n WHERE session_id = 'ending'"
+    )
+    private.ask("VACUUM ANALYZE turnlog.heads")
+    query = Query(expired_at=now)
+    listing = {"ours": each(lambda: drive(store.backend.list_heads(query, cursor=None, limit=50)))}
+    with plan.progress.step(f"{GROUP}: listing expired sessions"):
+        taken = interleave(listing, rounds=plan.rounds // 2, batch=3)
+    name = f"page of 50 of {plan.rows // 200:,} expired of {plan.rows // 2:,}"
+    yield time_bar(GROUP, name, taken["ours"], limit_ms=EXPIRED_MS)
+    private.ask("DELETE FROM turnlog.heads WHERE session_id LIKE 'many %'")
+    private.ask("VACUUM ANALYZE turnlog.heads")
+
+
+def _searching(plan: Plan, url: str, floor: Floor) -> Iterator[Bar]:
+    """Appends whose words are indexed, of texts with words as frequent as in a language; and what finding them costs."""
+    from turnlog.backends.postgres import PostgresBackend
+    from turnlog.store.drive import drive
+    from turnlog.store.sync import SessionStore
+
+    texts, long = words(), LENGTHS[-1]
+
+    def adding(add: Any) -> Side:
+        def run(size: int) -> float:
+            batch = list(islice(texts, size))
+            begin = time.perf_counter()
+            for text in batch:
+                add("user", text)
+            return time.perf_counter() - begin
+
+        return run
+
+    with SessionStore(PostgresBackend(url, schema="searched", search=True)) as store:
+        with plan.progress.step(f"{GROUP}: writing {long:,} messages with their words"):
+            for _ in range(long // 1_000):
+                store.add_messages("ours", [{"role": "user", "content": text} for text in islice(texts, 1_000)])
+        sides = {"ours": adding(partial(store.add_message, "ours")), "floor": adding(partial(floor.add, f"floor {long}"))}
+        with plan.progress.step(f"{GROUP}: appending with words"):
+            taken = interleave(sides, rounds=plan.rounds, batch=BATCH)
+        against = "the same rows without words in one bare statement"
+        title = f"append, words indexed, message {long:,}"
+        yield ratio_bar(GROUP, title, taken["ours"], taken["floor"], limit=WORDS_LIMIT, against=against)
+        first = next(words()).split()
+        finding = {
+            "a rare word": each(lambda: drive(store.backend.find(first[:1], limit=50))),
+            "three common words": each(lambda: drive(store.backend.find(first[1:4], limit=50))),
+        }
+        with plan.progress.step(f"{GROUP}: finding words"):
+            taken = interleave(finding, rounds=max(5, plan.rounds // 10), batch=2)
+    for what, series in taken.items():
+        yield time_bar(GROUP, f"finding {what} in {long:,} messages", series, limit_ms=None)
+
+
+def _sizes(plan: Plan, private: Any) -> Iterator[Bar]:
+    """Bytes of a message of 200 bytes, and of each of its indexes, by the figures of the server."""
+    from turnlog.backends.postgres import PostgresBackend
+    from turnlog.store.sync import SessionStore
+
+    turn = 10
+    for schema, search in (("sized", False), ("sized_words", True)):
+        texts = words()
+        with SessionStore(PostgresBackend(private.url, schema=schema, search=search)) as store:
+            with plan.progress.step(f"{GROUP}: {plan.tree:,} messages of {TEXT} bytes"):
+                for number in range(plan.tree // turn):
+                    store.add_messages(f"s{number % 100}", [{"role": "user", "content": text} for text in islice(texts, turn)])
+        private.ask(f"VACUUM {schema}.records")
+        table = f"{schema}.records"
+        for name, size in private.ask(
+            f"SELECT 'row', pg_table_size('{table}') UNION ALL SELECT 'index ' || indexrelid::regclass, pg_relation_size(indexrelid) "
+            f"FROM pg_index WHERE indrelid = '{table}'::regclass"
+        ):
+            title = f"a message of {TEXT} bytes{', words indexed' if search else ''}: {name.replace(f'{schema}.', '')}"
+            yield Bar(group=GROUP, name=title, unit="bytes", value=size / plan.tree, low=size / plan.tree, high=size / plan.tree)
+
+
 def _crowds(plan: Plan, url: str, floor: Floor) -> Iterator[Bar]:
     from psycopg_pool import AsyncConnectionPool
 
@@ -145,7 +248,7 @@ def _crowds(plan: Plan, url: str, floor: Floor) -> Iterator[Bar]:
 
     with asyncio.Runner() as runner:
         store = AsyncSessionStore(PostgresBackend(url, asynchronous=True, pool_size=POOL))
-        pool = AsyncConnectionPool(url, min_size=POOL, max_size=POOL, kwargs={"autocommit": True}, open=False)
+        pool = AsyncConnectionPool(url, min_size=POOL, max_size=POOL, kwargs={"autocommit": True, "options": FAIR}, open=False)
         runner.run(pool.open(wait=True))
         stream = messages()
 

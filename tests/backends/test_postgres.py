@@ -6,7 +6,6 @@ import asyncio
 import random
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from tests.backends.conftest import Driven
+from tests.backends.postgres_stores import ask, openers, while_others
 from tests.backends.samples import a_head, all_ids, record, records, run_threads
 from tests.servers.postgres import new_schema, server, shared_url
 from turnlog.backends.port import Appended, Query
@@ -32,33 +32,7 @@ def schema() -> str:
 @pytest.fixture
 def open_again(schema: str) -> Iterator[Callable[..., Driven]]:
     """Opens backends on one schema; all are closed afterwards."""
-    opened = []
-
-    def opening(**options: Any) -> Driven:
-        made = Driven(PostgresBackend(shared_url(), schema=schema, **{"durability": "process", **options}))
-        opened.append(made)
-        return made
-
-    yield opening
-    for each in opened:
-        each.close()
-
-
-def ask(statement: str) -> list[tuple[Any, ...]]:
-    """Run a statement behind the backend's back."""
-    with psycopg.connect(shared_url(), autocommit=True) as connection:
-        cursor = connection.execute(statement.encode())
-        return cursor.fetchall() if cursor.description else []
-
-
-def while_others(statement: str, verb: Callable[[], Any]) -> Any:
-    """What the verb gives that is called while somebody else has run the statement, and commits it only then."""
-    with psycopg.connect(shared_url()) as other, ThreadPoolExecutor(1) as thread:
-        other.execute(statement.encode())
-        answer = thread.submit(verb)
-        wait([answer], timeout=0.3)
-        other.commit()
-        return answer.result()
+    yield from openers(schema)
 
 
 def schemas(name: str) -> int:
@@ -71,7 +45,7 @@ class TestSchema:
         assert schemas(schema) == 0
         run_threads(lambda number: backends[number].put_head(a_head(f"s{number}", f"r{number}"), expect=None), 16)
         assert len(backends[0].list_heads(Query(), cursor=None, limit=50).heads) == 16
-        assert ask(f"SELECT version FROM {schema}.format") == [(1,)]
+        assert ask(f"SELECT version FROM {schema}.format") == [(2,)]
 
     def test_tasks_of_one_loop_make_it_once(self, schema: str) -> None:
         async def start() -> int:
@@ -89,7 +63,7 @@ class TestSchema:
         for verb in (lambda backend: backend.get_head("s"), lambda backend: backend.append("s", records(0, 1), now=1.0, expect=None)):
             with pytest.raises(FormatVersionError) as caught:
                 verb(open_again())
-            assert (caught.value.found, caught.value.supported) == (7, 1)  # type: ignore[attr-defined]
+            assert (caught.value.found, caught.value.supported) == (7, 2)  # type: ignore[attr-defined]
         assert ask(f"SELECT length FROM {schema}.heads") == [(0,)]
 
     def test_it_is_not_created_where_that_is_not_wanted(self, open_again: Callable[..., Driven], schema: str) -> None:

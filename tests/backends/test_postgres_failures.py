@@ -160,6 +160,37 @@ class TestLostAnswers:
         assert behind.remove_head("s", "r2", expect="r2.0") is False
         assert all_ids(beside, run="r2") == ["other"]
 
+    @pytest.mark.parametrize("moment", ["request", "answer"])
+    def test_a_fork_is_stored_once(self, pair: Any, line: CutLine, moment: Any) -> None:
+        behind, beside = pair
+        child, claim = a_head("c", "cr"), Reference("s", "r1", "c", "cr", 0)
+        line.cut(moment)
+        assert behind.put_fork(child, claim, shed=0) == "stored"
+        assert line.cuts == 1
+        assert (beside.get_head("c"), beside.referenced_runs()) == (child, [claim])
+
+    def test_a_fork_is_known_again_after_its_parent_has_moved(self, pair: Any, line: CutLine) -> None:
+        behind, beside = pair
+        child, claim = a_head("c", "cr"), Reference("s", "r1", "c", "cr", 0)
+        line.cut("answer", lambda: beside.put_head(a_head(run="r2"), expect="r1.0"))
+        assert behind.put_fork(child, claim, shed=0) == "stored"
+        line.cut("request", lambda: beside.put_head(a_head(run="r3"), expect="r2.0"))
+        assert behind.put_fork(a_head("d", "dr"), Reference("s", "r2", "d", "dr", 0), shed=0) == "moved"
+        assert (beside.get_head("d"), beside.referenced_runs()) == (None, [claim])
+
+    def test_a_name_that_another_took_meanwhile_is_taken(self, pair: Any, line: CutLine) -> None:
+        behind, beside = pair
+        line.cut("request", lambda: beside.put_head(a_head("c", "other"), expect=None))
+        assert behind.put_fork(a_head("c", "cr"), Reference("s", "r1", "c", "cr", 0), shed=0) == "taken"
+        assert (beside.get_head("c").run, beside.referenced_runs()) == ("other", [])
+
+    def test_a_fork_whose_line_breaks_again_is_an_error(self, pair: Any, line: CutLine) -> None:
+        behind, beside = pair
+        line.cut("request", lambda: line.cut("request"))
+        with pytest.raises(BackendUnavailableError):
+            behind.put_fork(a_head("c", "cr"), Reference("s", "r1", "c", "cr", 0), shed=0)
+        assert (beside.get_head("c"), beside.referenced_runs()) == (None, [])
+
     def test_a_draft_is_not_sent_twice(self, pair: Any, line: CutLine) -> None:
         behind, beside = pair
         line.cut("answer")

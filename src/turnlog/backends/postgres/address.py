@@ -11,8 +11,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from turnlog.errors import UnsupportedVerbError
 
-OWN_OPTIONS = ("schema", "durability", "pool_size", "timeout", "create")
+OWN_OPTIONS = ("schema", "durability", "pool_size", "timeout", "create", "search")
 """Options of a URL that are turnlog's; all others are libpq's."""
+
+# Every statement has an index. A plan that was made while the tables were small would read them whole, for as long as it is remembered.
+SETTINGS = "-c default_transaction_isolation=read\\ committed -c enable_seqscan=off -c jit=off"
 
 
 class Address(NamedTuple):
@@ -32,10 +35,11 @@ def split_url(url: str) -> tuple[str, dict[str, Any]]:
         for name, kind in (("pool_size", int), ("timeout", float)):
             if name in options:
                 options[name] = kind(options[name])
-        if "create" in options:
-            options["create"] = {"true": True, "1": True, "false": False, "0": False}[options["create"]]
+        for name in ("create", "search"):
+            if name in options:
+                options[name] = {"true": True, "1": True, "false": False, "0": False}[options[name]]
     except (ValueError, KeyError) as error:
-        text = "of a PostgreSQL store's URL, pool_size is a number, timeout a number of seconds, and create is true or false"
+        text = "of a PostgreSQL store's URL, pool_size is a number, timeout a number of seconds, create and search are true or false"
         raise UnsupportedVerbError(text, verb="open", reason="no such option") from error
     return (f"{plain}?{urlencode(rest)}" if rest else plain) if mark else url, options
 
@@ -48,7 +52,7 @@ def address(url: str, timeout: float) -> Address:
         # libpq's own message may repeat the URL, and with it the password.
         text = "this is no PostgreSQL address: write postgresql://user:password@host:port/database, and options as libpq names them"
         raise UnsupportedVerbError(text, verb="open", reason="no address") from None
-    settings = f"-c statement_timeout={max(1, int(timeout * 1000))} -c default_transaction_isolation=read\\ committed"
+    settings = f"-c statement_timeout={max(1, int(timeout * 1000))} {SETTINGS}"
     ours: dict[str, Any] = {
         "application_name": "turnlog",
         "connect_timeout": max(2, round(timeout)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from turnlog.backends.postgres.schema import Ask
 from turnlog.errors import UnsupportedVerbError
 
 if TYPE_CHECKING:
+    from turnlog.backends.postgres.preparing import Line
     from turnlog.backends.postgres.server import Server
 
 
@@ -22,13 +22,16 @@ def load_driver() -> None:
     del psycopg, psycopg_pool
 
 
-def open_server(url: str, asynchronous: bool, client: Any, size: int, timeout: float, prepare: Callable[[Ask], Awaitable[None]]) -> Server:
+def open_server(
+    url: str, asynchronous: bool, client: Any, size: int, timeout: float, schema: str, prepare: Callable[[Line], Awaitable[None]]
+) -> Server:
     """A server that connects with its first statement, and is prepared then. Raises UnsupportedVerbError, ImportError."""
     load_driver()
     from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
     from turnlog.backends.postgres.address import address
     from turnlog.backends.postgres.pools import AsyncPool, BlockingPool, Pool
+    from turnlog.backends.postgres.preparing import Line
     from turnlog.backends.postgres.server import Server
 
     if client is not None and not isinstance(client, ConnectionPool | AsyncConnectionPool):
@@ -43,6 +46,6 @@ def open_server(url: str, asynchronous: bool, client: Any, size: int, timeout: f
     pool: Pool = (AsyncPool if asynchronous else BlockingPool)(conninfo, size, timeout, client)
 
     async def check(connection: Any) -> None:
-        await prepare(lambda statement: pool.run(connection, statement.encode(), None))
+        await prepare(Line(pool, connection, schema))
 
     return Server(pool, where, timeout, check)

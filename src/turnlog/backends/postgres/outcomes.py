@@ -15,3 +15,7 @@ class TakenError(Exception):
     def __init__(self, constraint: str) -> None:
         super().__init__(constraint)
         self.constraint = constraint
+
+
+class UnindexedError(Exception):
+    """Messages were sent without their words to a store that keeps an index of them by now, so nothing was written."""

@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from turnlog.backends.postgres.outcomes import AnswerLostError, TakenError
+from turnlog.backends.postgres.outcomes import AnswerLostError, TakenError, UnindexedError
 from turnlog.backends.postgres.pools import Pool, Rows
+from turnlog.backends.postgres.schema import NO_WORDS
 from turnlog.errors import BackendUnavailableError, ClosedStoreError, CorruptSessionError, LockTimeoutError, SessionError, StorageError
 
 DEADLOCKS = 10
@@ -22,6 +23,7 @@ TOO_LONG = ("57014", "55P03")
 DAMAGED = ("XX001", "XX002")
 READ_ONLY = "25006"
 NO_SPACE = "53100"
+NOT_ALLOWED = "42501"
 
 
 class Server:
@@ -32,17 +34,17 @@ class Server:
         self.where = where
         self._timeout = timeout
         self._prepare = prepare
-        self._ready = False
+        self.ready = False
         self._closed = False
 
     async def run(self, statement: bytes, values: Any = (), *, again: bool = True) -> Rows:
         """The rows of one statement, committed by itself.
 
         ``again``: running it twice is the same as once, so that it is sent anew on another connection when the answer is lost.
-        Raises TakenError, AnswerLostError, StorageError and its kinds.
+        Raises TakenError, UnindexedError, AnswerLostError, StorageError and its kinds.
         """
-        if not self._ready:
-            await self._get_ready()
+        if not self.ready:
+            await self.get_ready()
         lost = undone = 0
         while True:
             try:
@@ -68,6 +70,8 @@ class Server:
         except psycopg.errors.UniqueViolation as error:
             raise TakenError(error.diag.constraint_name or "") from error
         except psycopg.Error as error:
+            if error.sqlstate == NO_WORDS:
+                raise UnindexedError from error
             late = isinstance(error, psycopg.errors._WaitTimeout)
             # A server that was a primary once may be one no more: the next connection finds out who is.
             broken = late or error.sqlstate == READ_ONLY
@@ -88,7 +92,8 @@ class Server:
         except psycopg.Error as error:
             raise self.unreachable(error) from error
 
-    async def _get_ready(self) -> None:
+    async def get_ready(self) -> None:
+        """Prepare the server. Done by the first statement; whoever must know first what is there does it before."""
         if self._closed:
             raise ClosedStoreError("the store is closed: open a new one")
         try:
@@ -101,12 +106,12 @@ class Server:
             raise self._named(error, isinstance(error, psycopg.errors._WaitTimeout), connection.closed) from error
         finally:
             await self.pool.leave(connection)
-        self._ready = True
+        self.ready = True
 
     async def run_for_long(self, statements: list[bytes]) -> None:
         """Run statements one after the other on one connection, however long they take."""
-        if not self._ready:
-            await self._get_ready()
+        if not self.ready:
+            await self.get_ready()
         connection = await self.pool.apart()
         try:
             connection.patience = None
@@ -152,5 +157,8 @@ class Server:
             return LockTimeoutError(text, timeout=self._timeout)
         if code in DAMAGED:
             return CorruptSessionError(f"PostgreSQL at {self.where} reports damaged data ({code} {name})")
+        if code == NOT_ALLOWED:
+            text = f"PostgreSQL at {self.where} does not allow this account what turnlog needs: `turnlog schema URL` prints what that is"
+            return StorageError(text)
         text = f"PostgreSQL at {self.where} failed ({code} {name})"
         return StorageError(text, errno=errno.ENOSPC if code == NO_SPACE else None)

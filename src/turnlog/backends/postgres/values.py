@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from turnlog.backends.cursors import decode_cursor
 from turnlog.backends.head_json import count_offset, encode_head
-from turnlog.backends.port import Appended
+from turnlog.backends.port import Appended, Query
 from turnlog.backends.postgres.keys import index_key, tag
 from turnlog.backends.text_keys import from_key, to_key
 from turnlog.errors import ConflictError, CorruptSessionError, SessionError
 from turnlog.heads import Head, Reference
 from turnlog.messages import Record
+from turnlog.words import words_of_body
 
 
 def head_values(head: Head) -> dict[str, Any]:
@@ -26,6 +28,7 @@ def head_values(head: Head) -> dict[str, Any]:
         "length": head.length,
         "count_offset": count_offset(head),
         "updated_at": head.updated_at,
+        "ttl": head.ttl,
         "agent_name": tag(agent_name) if isinstance(agent_name, str) else None,
         "user_id": tag(user_id) if isinstance(user_id, str) else None,
         "parent_id": tag(head.parent.session_id) if head.parent else None,
@@ -33,10 +36,44 @@ def head_values(head: Head) -> dict[str, Any]:
     }
 
 
-def columns(records: Sequence[Record]) -> dict[str, Any]:
+def fork_values(child: Head, claim: Reference, shed: int) -> dict[str, Any]:
+    """The values of the statement that puts a fork."""
+    above = {"above_id": index_key(claim.session_id)[0], "above_run": claim.run, "above_key": to_key(claim.session_id), "shed": shed}
+    return {**head_values(child), **above, "child_key": to_key(claim.child_id), "stop": claim.stop}
+
+
+def columns(records: Sequence[Record], *, words: bool) -> dict[str, Any]:
     """One array for each column of records."""
     _, ids, times, bodies, metas = map(list, zip(*records, strict=True))
-    return {"ids": ids, "times": times, "bodies": bodies, "metas": metas}
+    return {"ids": ids, "times": times, "bodies": bodies, "metas": metas, **({"words": list(map(words_text, bodies))} if words else {})}
+
+
+def words_text(body: str) -> str:
+    """The words of a message as one text that ``string_to_array`` takes apart at spaces."""
+    return " ".join(words_of_body(body))
+
+
+def conditions(query: Query, cursor: str | None) -> tuple[str, list[Any]]:
+    """What a listing asks for but the prefix, as a condition on heads and its values."""
+    where: list[str] = ["TRUE"]
+    values: list[Any] = []
+    for name, text in (("agent_name", query.agent_name), ("user_id", query.user_id), ("parent_id", query.parent_id)):
+        if text is not None:
+            where.append(f"{name} = %s")
+            values.append(tag(text))
+    if cursor is not None:
+        updated_at, session_id = decode_cursor(cursor)
+        where.append("(updated_at, session_id) < (%s::float8, %s::text)")
+        values += [updated_at, index_key(session_id)[0]]
+    for condition, time in (
+        ("updated_at < %s::float8", query.until),
+        ("updated_at >= %s::float8", query.since),
+        ("ttl IS NOT NULL AND updated_at + ttl <= %s::float8", query.expired_at),
+    ):
+        if time is not None:
+            where.append(condition)
+            values.append(time)
+    return " AND ".join(where), values
 
 
 def parsed(revision: str) -> tuple[str, int] | None:

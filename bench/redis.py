@@ -150,6 +150,7 @@ def _read_and_fork_bars(plan: Plan, server: RedisServer) -> Iterator[Bar]:
             "floor read": each(floor.last),
             "fork": each(lambda: store.fork_session("long")),
             "floor fork": each(lambda: client.hset(next(keys), mapping=row)),
+            "keys of a fork": each(lambda: _bare_fork(client, next(keys), row)),
         }
         with plan.progress.step(f"{GROUP}: reading the last {LAST}, forking"):
             taken = interleave(sides, rounds=plan.rounds, batch=20)
@@ -159,6 +160,21 @@ def _read_and_fork_bars(plan: Plan, server: RedisServer) -> Iterator[Bar]:
     )
     text = f"fork of {plan.tree:,} messages"
     yield ratio_bar(GROUP, text, taken["fork"], taken["floor fork"], limit=FORK_LIMIT, against="one hash of the same size")
+    against = "its head read and the same keys written by bare commands, two round trips"
+    yield ratio_bar(GROUP, f"{text}, all keys", taken["fork"], taken["keys of a fork"], limit=None, against=against)
+
+
+def _bare_fork(client: Any, name: str, row: dict[str, Any]) -> None:
+    """What a fork has to read and write, by bare commands; nothing is looked at."""
+    client.hmget("bare:h:long", "run", "counter", "length", "updated", "body")
+    line = client.pipeline(transaction=True)
+    line.hset("bare:c:long", name, f'["long", "{row["run"]}", "{name}", 100]')
+    line.sadd("bare:c", "long")
+    line.hset(f"bare:h:{name}", mapping=row)
+    for index in ("t", "n", "p:long"):
+        line.zadd(f"bare:x:{index}", {name: row["updated"]})
+    line.set(f"bare:z:{name}", "", ex=30)
+    line.execute()
 
 
 def _concurrent_bars(plan: Plan, server: RedisServer) -> Iterator[Bar]:

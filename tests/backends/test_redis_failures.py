@@ -15,6 +15,7 @@ from tests.servers.redis import LosingProxy, RedisServer, new_prefix, running, r
 from turnlog.backends.port import Appended
 from turnlog.backends.redis import RedisBackend, open_backend
 from turnlog.errors import BackendUnavailableError, StorageError
+from turnlog.heads import Reference
 from turnlog.store.sync import SessionStore
 
 
@@ -133,6 +134,18 @@ class TestLostAnswers:
         assert backend.put_head(a_head("t", "r2", length=1), expect=None, records=records(0, 1)) is True
         assert backend.get_head("s").counter == 1
         assert all_ids(backend, "t", "r2") == ["m0"]
+
+    def test_a_fork_is_stored_once_and_says_so(self, backend: Any, proxy: LosingProxy) -> None:
+        # The server learns the script.
+        backend.put_fork(a_head("d", "rd"), Reference("s", "r1", "d", "rd", 0), shed=0)
+        claim = Reference("s", "r1", "c", "rc", 0)
+        proxy.lose.set()
+        assert backend.put_fork(a_head("c", "rc"), claim, shed=0) == "stored"
+        proxy.lose.set()
+        assert backend.put_fork(a_head("c", "rc"), claim, shed=0) == "taken"
+        proxy.lose.set()
+        assert backend.put_fork(a_head("e", "re"), Reference("s", "r1", "e", "re", 0), shed=1) == "moved"
+        assert sorted(each.child_id for each in backend.references("s", "r1")) == ["c", "d"]
 
     def test_a_head_that_was_refused_stays_refused(self, backend: Any, proxy: LosingProxy) -> None:
         proxy.lose.set()

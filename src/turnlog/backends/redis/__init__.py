@@ -2,3 +2,4 @@
 
 from turnlog.backends.redis.backend import RedisBackend as RedisBackend
 from turnlog.backends.redis.opening import open_backend as open_backend
+from turnlog.backends.redis.schema import schema_text as schema_text

@@ -1,10 +1,16 @@
 """Sessions on a Redis or Valkey server, for many threads, processes and machines.
 
-Keys: scripts.py says what lies where. All keys of a session share a hash tag with those of its shard, so every write of the port is one
+Keys: schema.py says what lies where. All keys of a session share a hash tag with those of its shard, so every write of the port is one
 Lua script, on one server and on a Cluster alike, and the indexes for listing are never behind. A store on one server has one shard; on a
 Cluster it has 16, chosen by the session's id, and their number is kept beside the number of the format. A record is one field of its run's
 hash, named by its sequence number, so any range is read by its length. Forks read their parent's run where it lies: on a Cluster the shards
-are asked once which of them has it.
+are asked once which of them has it. A fork is one script where parent and child lie on one server or in one shard, else the claim and then
+the child.
+
+The keys of a session with a ttl that no fork needs expire too, so the server drops it by itself, ``grace`` seconds after its time: so far
+apart clocks may be. What that leaves, entries of indexes and its claim on a parent, listing and the sweep take away; a session that forks
+need stays until the sweep erases it. The sweep also looks at every head, once an hour or with ``compact=True``, and puts back what the
+indexes have lost.
 
 Durability is the server's. What an answer means after power loss is up to its settings: ``appendonly yes`` with ``appendfsync always``
 keeps "power" (the answer comes after the fsync), ``appendfsync everysec`` may lose the last second, and without an append-only file a
@@ -22,12 +28,10 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import takewhile
 from typing import Any
-from uuid import uuid4
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
-from turnlog.backends.forking import put_fork_in_steps
 from turnlog.backends.port import Appended, Forked, Page, Query, RowKind
-from turnlog.backends.redis import compacting, scripts
+from turnlog.backends.redis import compacting, fork_scripts, scripts
 from turnlog.backends.redis.keys import (
     HEAD_FIELDS,
     Keys,
@@ -42,13 +46,14 @@ from turnlog.backends.redis.keys import (
     unpack_record,
 )
 from turnlog.backends.redis.listing import list_page
+from turnlog.backends.redis.mending import all_claims, gone_children, is_due, mend
 from turnlog.backends.redis.opening import TIMEOUT, line_of, line_to
 from turnlog.backends.redis.scopes import Scopes
 from turnlog.backends.redis.server import Server
 from turnlog.backends.text_keys import from_key, to_key
 from turnlog.errors import ConflictError, UnsupportedVerbError
 from turnlog.heads import ClosedRun, Head, Parent, Reference, Stretch
-from turnlog.messages import Record
+from turnlog.messages import Record, new_token
 
 KINDS: tuple[RowKind, ...] = ("snapshot", "undo", "path", "draft", "turn")
 MOST_FIELDS = 1_000
@@ -57,9 +62,12 @@ MOST_PIECES = 64
 """Pieces of runs that are asked for in one round trip."""
 MOST_DROPPED = 5_000
 """Records that one script erases, a few milliseconds."""
+GRACE = 60.0
+"""Seconds that a session may outlive its ttl before the server drops it."""
 HOMES = 10_000
 """Runs of which it is remembered where they lie."""
 
+_FORKED: dict[bytes, Forked] = {b"stored": "stored", b"moved": "moved", b"taken": "taken"}
 _WRONG = {
     "twice": "names a message id twice: give each message its own",
     "part": "is known in part: send it as it was, or with new ids",
@@ -73,7 +81,8 @@ class RedisBackend:
 
     ``prefix`` begins every key, so that stores can share a server. ``wait``: replicas that must have each write. ``create``: whether the
     store may come to be. ``shards``: how a new store is split (None: 1 on one server, 16 on a Cluster). ``timeout``: seconds for
-    connecting, for a free connection, and for each answer. ``max_connections``: per server.
+    connecting, for a free connection, and for each answer. ``max_connections``: per server. ``grace``: seconds after its time at which the
+    server drops a session with a ttl by itself.
     """
 
     copies = False
@@ -90,6 +99,7 @@ class RedisBackend:
         shards: int | None = None,
         timeout: float = TIMEOUT,
         max_connections: int | None = None,
+        grace: float = GRACE,
     ) -> None:
         if (url is None) == (client is None):
             raise UnsupportedVerbError("pass either a url or a client", verb="open", reason="no server")
@@ -97,12 +107,15 @@ class RedisBackend:
             raise UnsupportedVerbError(f"a prefix is text without braces, not {prefix!r:.80}", verb="open", reason="no such prefix")
         if shards is not None and not 1 <= shards <= 1024:
             raise UnsupportedVerbError(f"shards must be 1 to 1024, not {shards}", verb="open", reason="no such number of shards")
+        if not 0 <= grace < float("inf"):
+            raise UnsupportedVerbError(f"grace must be 0 seconds or more, not {grace!r:.80}", verb="open", reason="no such time")
         line, usual = (
             line_of(client) if url is None else line_to(url, asynchronous=asynchronous, max_connections=max_connections, timeout=timeout)
         )
         self.blocking = line.blocking
         self._server = Server(line, wait=wait, patience=timeout * 0.8)
-        self._prefix, self._create, self._shards = prefix, create, shards or usual
+        self.prefix, self.shards, self._create = prefix, shards or usual, create
+        self._grace = repr(float(grace))
         self._scopes = Scopes()
         self._keys: Keys | None = None
         self._homes: dict[str, int] = {}
@@ -110,7 +123,7 @@ class RedisBackend:
     async def _ready(self) -> Keys:
         """The names of the keys; the first call makes sure of the format."""
         if self._keys is None:
-            self._keys = Keys(self._prefix, await self._server.open(self._prefix, self._shards, create=self._create))
+            self._keys = Keys(self.prefix, await self._server.open(self.prefix, self.shards, create=self._create))
         return self._keys
 
     async def _place(self, session_id: str) -> tuple[str, str, str]:
@@ -129,14 +142,16 @@ class RedisBackend:
         if fields[0] is None:
             return None
         head = unpack_head(session_id, fields)
-        self._remember(head.run, to_key(session_id))
+        self._remember(head.run, session_id)
+        if head.parent is not None:
+            self._remember(head.parent.run, head.parent.session_id)
         return head
 
     async def put_head(self, head: Head, *, expect: str | None, records: Sequence[Record] = ()) -> bool:
         """See Backend.put_head."""
         base, name, key = await self._place(head.session_id)
         expected = "" if expect is None else "=" + to_key(expect)
-        values = (base, name, uuid4().hex, expected, _twice(records), *pack_head(head), *pack_records(records))
+        values = (base, name, new_token(), expected, _twice(records), self._grace, *pack_head(head), *pack_records(records))
         done = await self._server.run(scripts.PUT_HEAD, key, *values)
         if done == 2:
             text = f"run {head.run!r} cannot begin with these records: ids or places are taken"
@@ -147,7 +162,7 @@ class RedisBackend:
         """See Backend.remove_head."""
         base, name, key = await self._place(session_id)
         expected = "" if expect is None else "=" + to_key(expect)
-        return bool(await self._server.run(scripts.REMOVE_HEAD, key, base, name, uuid4().hex, run, expected))
+        return bool(await self._server.run(scripts.REMOVE_HEAD, key, base, name, new_token(), run, expected))
 
     async def list_heads(self, query: Query, *, cursor: str | None, limit: int) -> Page:
         """See Backend.list_heads."""
@@ -164,7 +179,7 @@ class RedisBackend:
             self._scopes.pass_by(session_id)
         base, name, key = await self._place(session_id)
         expected = "" if expect is None else "=" + to_key(expect)
-        values = (base, name, repr(float(now)), expected, _twice(records), *pack_records(records))
+        values = (base, name, repr(float(now)), expected, _twice(records), self._grace, *pack_records(records))
         reply = await self._server.run(scripts.APPEND, key, *values)
         outcome = reply[0].decode()
         if outcome == "none":
@@ -228,11 +243,11 @@ class RedisBackend:
                 self._homes.update({run: shard for run, held in zip(missing, holds, strict=True) if held})
         return {run: keys.bases[self._homes[run]] for run in runs if run in self._homes}
 
-    def _remember(self, run: str, name: str) -> None:
+    def _remember(self, run: str, session_id: str) -> None:
         if self._keys is not None and self._keys.shards > 1:
             if len(self._homes) >= HOMES:
                 self._homes = {}
-            self._homes[run] = self._keys.shard(name)
+            self._homes[run] = self._keys.shard(to_key(session_id))
 
     # Rows -------------------------------------------------------------------------------------------------------------
 
@@ -270,49 +285,79 @@ class RedisBackend:
     async def add_reference(self, reference: Reference) -> bool:
         """See SharedRuns.add_reference."""
         base, _, key = await self._place(reference.session_id)
-        claim = (reference.run, reference.child_run, pack_claim(reference))
-        return bool(await self._server.run(scripts.ADD_REFERENCE, key, base, *claim))
+        claim = (reference.run, reference.child_run, pack_claim(reference, born=False))
+        return bool(await self._server.run(fork_scripts.ADD_REFERENCE, key, base, *claim, "", "") == b"stored")
 
     async def references(self, session_id: str, run: str) -> list[Reference]:
         """See SharedRuns.references."""
         base, _, key = await self._place(session_id)
         (values,) = await self._server.ask(key, ("HVALS", f"{base}c:{run}"))
-        return [unpack_claim(value) for value in values]
+        return [unpack_claim(value)[0] for value in values]
 
     async def drop_reference(self, session_id: str, run: str, child_run: str) -> None:
         """See SharedRuns.drop_reference."""
         base, _, key = await self._place(session_id)
-        await self._server.run(scripts.DROP_REFERENCE, key, base, run, child_run)
+        await self._server.run(fork_scripts.DROP_REFERENCE, key, base, run, child_run, self._grace)
 
     async def mark_run(self, session_id: str, run: str, parent: Parent | None, *, closed: bool) -> None:
         """See SharedRuns.mark_run."""
         base, name, key = await self._place(session_id)
-        await self._server.run(scripts.MARK_RUN, key, base, name, run, int(closed), pack_mark(session_id, parent))
+        await self._server.run(fork_scripts.MARK_RUN, key, base, name, run, int(closed), pack_mark(session_id, parent))
 
     async def marked_runs(self, session_id: str | None = None) -> list[ClosedRun]:
-        """See SharedRuns.marked_runs."""
+        """See SharedRuns.marked_runs. Who asks for all sweeps: so the indexes are mended, at most once an hour, and the claims of
+        forks dropped that the server has dropped by itself.
+        """
         if session_id is not None:
             base, name, key = await self._place(session_id)
-            replies = [await self._server.run(scripts.MARKED_RUNS, key, base, name, write=False)]
+            replies = [await self._server.run(fork_scripts.MARKED_RUNS, key, base, name, write=False)]
         else:
-            replies = [(await self._server.ask(f"{base}m", ("HGETALL", f"{base}m")))[0] for base in (await self._ready()).bases]
+            keys = await self._ready()
+            if await is_due(self._server, keys):
+                await mend(self._server, keys)
+            for claim in await gone_children(self._server, keys):
+                await self.drop_reference(claim.session_id, claim.run, claim.child_run)
+            replies = [(await self._server.ask(f"{base}m", ("HGETALL", f"{base}m")))[0] for base in keys.bases]
         return [unpack_mark(run.decode(), mark) for reply in replies for run, mark in pairs(reply)]
 
     async def forget_run(self, session_id: str, run: str) -> None:
         """See SharedRuns.forget_run."""
         base, name, key = await self._place(session_id)
-        await self._server.run(scripts.FORGET_RUN, key, base, name, run)
+        await self._server.run(fork_scripts.FORGET_RUN, key, base, name, run)
 
     async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
         """See SharedRuns.put_fork."""
-        return await put_fork_in_steps(self, self, child, claim, shed=shed)
+        above, _, key = await self._place(claim.session_id)
+        base, name, head = await self._place(child.session_id)
+        apart = self._server.line.spread and above != base
+        text, token = pack_claim(claim, born=not apart), new_token()
+        body = b""
+        values: tuple[str | bytes | int, ...]
+        while True:
+            if apart:
+                values = (above, claim.run, claim.child_run, text, shed, body)
+                said = await self._server.run(fork_scripts.ADD_REFERENCE, key, *values)
+            else:
+                values = (base, name, token, self._grace, above, key, claim.run, text, shed, body, *pack_head(child))
+                said = await self._server.run(fork_scripts.PUT_FORK, head, *values)
+            if said != b"look":
+                break
+            # The parent's head was written in format 1, which does not tell the server what was shed.
+            (fields,) = await self._server.ask(key, ("HMGET", key, *HEAD_FIELDS))
+            if fields[0] is None or unpack_head(claim.session_id, fields).shed != shed:
+                return "moved"
+            body = fields[-1]
+        if said == b"stored" and apart:
+            if not await self.put_head(child, expect=None):
+                return "taken"
+            if child.ttl is not None:
+                born = (above, claim.run, claim.child_run, pack_claim(claim, born=True))
+                await self._server.run(fork_scripts.NOTE_BIRTH, key, *born)
+        return _FORKED[said]
 
     async def referenced_runs(self) -> list[Reference]:
         """See SharedRuns.referenced_runs."""
-        found: list[Reference] = []
-        for base in (await self._ready()).bases:
-            found += map(unpack_claim, await self._server.run(scripts.ALL_CLAIMS, f"{base}c", base, write=False))
-        return found
+        return [claim for claim, _ in await all_claims(self._server, await self._ready())]
 
     # The whole store --------------------------------------------------------------------------------------------------
 
@@ -324,11 +369,11 @@ class RedisBackend:
         return self._scopes.over(session_id) if self.blocking else nullcontext()
 
     async def compact(self) -> None:
-        """See Backend.compact: every primary writes its files anew, without what was erased.
+        """See Backend.compact: indexes are mended, then every primary writes its files anew, without what was erased.
 
-        Needs CONFIG GET, INFO, BGREWRITEAOF and BGSAVE; replicas and backups are the operator's.
+        Needs SCAN, CONFIG GET, INFO, BGREWRITEAOF and BGSAVE; replicas and backups are the operator's.
         """
-        await self._ready()
+        await mend(self._server, await self._ready())
         await compacting.compact(self._server)
 
     async def close(self) -> None:

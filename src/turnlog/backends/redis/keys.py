@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from zlib import crc32
@@ -22,12 +23,16 @@ class Keys:
     A key is ``{prefix.shard}:``, a letter and what it is about; ``base`` is the part that the keys of a shard share.
     """
 
-    __slots__ = ("bases", "format", "shards")
+    __slots__ = ("bases", "format", "mended", "pattern", "shards")
 
     def __init__(self, prefix: str, shards: int) -> None:
         self.format = format_key(prefix)
+        self.mended = f"{{{to_key(prefix)}}}:mended"
         self.shards = shards
         self.bases = [f"{{{to_key(prefix)}.{number}}}:" for number in range(shards)]
+        escaped = re.sub(r"([\\*?\[\]])", r"\\\1", to_key(prefix))
+        self.pattern = f"{{{escaped}.*}}:[hx]:*"
+        """What SCAN finds the heads and indexes by, and perhaps those of other stores."""
 
     def shard(self, session_key: str) -> int:
         """The shard of a session, by its id as ``to_key`` writes it."""
@@ -61,7 +66,9 @@ def pack_records(records: Iterable[Record]) -> Iterator[str]:
 
 
 def pack_head(head: Head) -> list[str]:
-    """What a head is kept as: run, counter, length, offset, time, body, then agent, user and parent with "=" before those there are."""
+    """A head as the scripts take it: run, counter, length, offset, shed, time, body, ttl, then agent, user and parent with "=" before those
+    there are.
+    """
     agent_name, user_id = head.fields.get("agent_name"), head.fields.get("user_id")
     parent_id = head.parent.session_id if head.parent else None
     return [
@@ -69,8 +76,10 @@ def pack_head(head: Head) -> list[str]:
         str(head.counter),
         str(head.length),
         str(count_offset(head)),
+        str(head.shed),
         repr(float(head.updated_at)),
         encode_head(head),
+        "" if head.ttl is None else repr(float(head.ttl)),
         *("=" + to_key(text) if isinstance(text, str) else "" for text in (agent_name, user_id, parent_id)),
     ]
 
@@ -85,14 +94,15 @@ def unpack_head(session_id: str, fields: list[bytes]) -> Head:
     return decode_head(body.decode(), session_id, *moving)
 
 
-def pack_claim(claim: Reference) -> str:
-    """A claim as JSON text."""
-    return json.dumps(claim)
+def pack_claim(claim: Reference, *, born: bool) -> str:
+    """A claim as JSON text. ``born``: its child has come to be, so that it may go once the child has gone."""
+    return json.dumps([*claim, *([True] if born else [])])
 
 
-def unpack_claim(value: bytes) -> Reference:
-    """The claim that ``pack_claim`` wrote."""
-    return Reference(*json.loads(value))
+def unpack_claim(value: bytes) -> tuple[Reference, bool]:
+    """The claim that ``pack_claim`` wrote, and whether its child was born."""
+    given = json.loads(value)
+    return Reference(*given[:5]), len(given) > 5
 
 
 def pack_mark(session_id: str, parent: Parent | None) -> str:

@@ -7,13 +7,13 @@ from typing import Any
 
 from turnlog.backends.port import Query
 from turnlog.backends.redis.keys import unpack_head
-from turnlog.backends.redis.scripts import LIST_BY_NAME, LIST_BY_TIME
+from turnlog.backends.redis.list_scripts import LIST_BY_NAME, LIST_BY_TIME, LIST_EXPIRED
 from turnlog.backends.redis.server import Server
 from turnlog.backends.text_keys import after_prefix, from_key, to_key
 from turnlog.heads import Head
 
 RARE = 2_000
-"""Sessions that share a prefix up to which they are sorted; more are looked for in the order of time."""
+"""Sessions that share a prefix up to which they are sorted; more are looked for in the order of time. As many expired ones at a time."""
 PATIENCE = 5_000
 """Entries that one script looks at, a few milliseconds; then others get their turn."""
 
@@ -50,6 +50,9 @@ async def list_shard(server: Server, base: str, query: Query, behind: tuple[floa
     since, until = _time(query.since), _time(query.until)
     wanted = ["" if text is None else "=" + to_key(text) for text in (query.agent_name, query.user_id, query.parent_id)]
     prefix = to_key(query.prefix)
+    if query.expired_at is not None:
+        behind_it = (until, at, name, prefix, *wanted, _time(query.expired_at))
+        return await _expired(server, base, query.since, behind_it, limit)
     if prefix:
         above = after_prefix(prefix)
         span = (f"[{prefix}", "+" if above is None else f"({above}")
@@ -65,6 +68,20 @@ async def list_shard(server: Server, base: str, query: Query, behind: tuple[floa
         if not more:
             return found
         at, name = last.decode(), member.decode()
+
+
+async def _expired(server: Server, base: str, since: float | None, asked: Sequence[str], limit: int) -> list[Head]:
+    """The newest of all expired heads: they lie in the order of their expiry, so each page looks at all of them."""
+    newest: list[Head] = []
+    rank: str | int = ""
+    while True:
+        rank, *rows = await server.run(LIST_EXPIRED, f"{base}x:e", base, limit, _time(since), *asked, rank, RARE, write=False)
+        found = {head.session_id: head for head in [*newest, *map(_head, rows)]}
+        newest = sorted(found.values(), key=_order, reverse=True)[:limit]
+        if rank == 0:
+            return newest
+        if len(newest) == limit:
+            since = newest[-1].updated_at
 
 
 def _index(query: Query) -> str:

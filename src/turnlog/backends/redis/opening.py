@@ -20,7 +20,7 @@ CROWDED = 1024
 """The same for Cluster and Sentinel, whose pools refuse instead of making wait."""
 SHARDS = 16
 """Shards of a new store on a Cluster."""
-OWN_OPTIONS = ("prefix", "wait", "create", "shards")
+OWN_OPTIONS = ("prefix", "wait", "create", "shards", "search")
 
 
 class RedisUrlError(SessionError, ValueError):
@@ -30,7 +30,8 @@ class RedisUrlError(SessionError, ValueError):
 def open_backend(url: str, *, asynchronous: bool) -> RedisBackend:
     """The backend at ``url``: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://``, ``redis+sentinel://``.
 
-    Options in the URL: ``prefix``, ``wait`` (replicas), ``create`` (0 or 1), ``shards``; all others are redis-py's. Raises RedisUrlError.
+    Options in the URL: ``prefix``, ``wait`` (replicas), ``create`` (0 or 1), ``shards``, ``search`` (0); all others are redis-py's.
+    Raises RedisUrlError.
     """
     from turnlog.backends.redis.backend import RedisBackend
 
@@ -46,6 +47,8 @@ def open_backend(url: str, *, asynchronous: bool) -> RedisBackend:
         options |= {name: int(own[name]) for name in ("wait", "shards") if name in own}
     except (ValueError, KeyError) as error:
         raise RedisUrlError("wait and shards take a whole number, create takes 0 or 1") from error
+    if own.get("search", "0") != "0":
+        raise RedisUrlError("on Redis there is no index of words, search reads the messages: leave search out of the URL")
     return RedisBackend(urlunsplit(parts._replace(query=urlencode(given))), asynchronous=asynchronous, **options)
 
 
@@ -61,6 +64,8 @@ def line_to(url: str, *, asynchronous: bool, max_connections: int | None, timeou
         if parts.scheme in ("redis", "rediss", "unix"):
             options = {"max_connections": max_connections or CONNECTIONS, "timeout": timeout, **common}
             pool = redis.BlockingConnectionPool.from_url(url, **options)
+            # Connects to nothing, but takes no option that there is not.
+            pool.connection_class(**pool.connection_kwargs)
             return (AwaitingPool if asynchronous else BlockingPool)(pool, host, own=True), 1
         common["max_connections"] = max_connections or CROWDED
         if parts.scheme == "redis+cluster":

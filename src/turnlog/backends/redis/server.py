@@ -7,12 +7,13 @@ from typing import Any
 
 from turnlog.backends.redis.keys import format_key
 from turnlog.backends.redis.lines import Command, Line
+from turnlog.backends.redis.lua import Script
 from turnlog.backends.redis.opening import driver
-from turnlog.backends.redis.scripts import FORMAT, Script
+from turnlog.backends.redis.scripts import FORMAT
 from turnlog.errors import BackendUnavailableError, ClosedStoreError, CorruptSessionError, FormatVersionError, SessionError, StorageError
 
-VERSION = 1
-"""The number of the format of keys and values."""
+VERSION = 2
+"""The number of the format of keys and values. In format 1 heads had neither ttl nor, as a field of its own, what was shed."""
 ATTEMPTS = 2
 """How often an exchange is tried in all. Each is safe to repeat: ids and tokens tell a repeat from a change of its own."""
 
@@ -28,13 +29,15 @@ class Server:
         self._errors = driver("redis.exceptions")
 
     async def open(self, prefix: str, shards: int, *, create: bool) -> int:
-        """The number of shards of the store under ``prefix``, which comes to be unless ``create`` is false. Safe to race.
+        """The number of shards of the store under ``prefix``, which comes to be, or to the newest format, unless ``create`` is false.
 
-        Raises FormatVersionError for a newer format, StorageError where nothing may be created.
+        Safe to race. Heads of format 1 stay as they are, until a change or a fork completes them. Raises FormatVersionError for a newer
+        format, and for an older one that may not be changed; StorageError where nothing may be created.
         """
         found, stored = await self.run(FORMAT, format_key(prefix), VERSION, shards if create else "", write=create)
+        way = "run what `turnlog schema URL` prints, or open it with create=True"
         if found is None:
-            text = f"there is no turnlog store with the prefix {prefix!r} on {self.line.host}: open it with create=True to make one"
+            text = f"there is no turnlog store with the prefix {prefix!r} on {self.line.host}: {way}"
             raise StorageError(text, prefix=prefix)
         try:
             version, count = int(found), int(stored)
@@ -44,9 +47,12 @@ class Server:
         if version > VERSION:
             text = f"the store {prefix!r} has format {version}, this turnlog knows formats up to {VERSION}: use a newer turnlog"
             raise FormatVersionError(text, found=version, supported=VERSION)
+        if version < VERSION:
+            text = f"the store {prefix!r} has format {version}, and this turnlog writes format {VERSION}: {way}"
+            raise FormatVersionError(text, found=version, supported=VERSION)
         return count
 
-    async def run(self, script: Script, key: str, *values: str | int | float, write: bool = True) -> Any:
+    async def run(self, script: Script, key: str, *values: str | bytes | int | float, write: bool = True) -> Any:
         """What a script on the shard of ``key`` gives. The server is told its text only where it does not know it."""
         # A second key tells a script that it runs on a Cluster.
         keys = (2, key, key) if self.line.spread else (1, key)
@@ -131,7 +137,7 @@ class Server:
     def _check_waited(self, replies: Sequence[Any], waited: bool) -> None:
         if waited and replies[-1] < self.wait:
             text = f"{replies[-1]} of {self.wait} replicas of {self.line.host} have the write: it is stored on the primary, send it again"
-            raise StorageError(text, wanted=self.wait, acknowledged=replies[-1])
+            raise BackendUnavailableError(text, host=self.line.host, wanted=self.wait, acknowledged=replies[-1])
 
     def _named(self, error: Exception) -> SessionError:
         """The error of ours for one of redis-py or of the server. No text of the server's is shown that could hold a value."""
@@ -144,13 +150,15 @@ class Server:
             # redis-py takes the code off the texts of the errors that it has classes for.
             kinds = {errors.OutOfMemoryError: "OOM", errors.NoPermissionError: "NOPERM"}
             code = kinds.get(type(error)) or str(error).partition(" ")[0].rstrip(":")
+            if code == "NOREPLICAS":
+                text = f"too few replicas of {host} are connected, see min-replicas-to-write: send it again when they are back"
+                return BackendUnavailableError(text, host=host, code=code)
             fix = {
                 "OOM": "its memory is full: raise maxmemory, with maxmemory-policy noeviction",
                 "MISCONF": "it cannot write to its disk: make room there",
                 "NOPERM": "this user may not run the command: grant it the commands and keys of the store",
                 "WRONGTYPE": "a key of the store holds something else: choose another prefix",
                 "NOAUTH": "it wants a password: put it in the URL",
-                "NOREPLICAS": "too few replicas are connected: see min-replicas-to-write",
                 "BUSY": "a script keeps it busy: try again",
             }.get(code, "see its log")
             return StorageError(f"{host} refused a command ({code}): {fix}", host=host, code=code)

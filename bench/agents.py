@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from bench.material import history as earlier
 from bench.measure import Bar, Side, interleave, ratio_bar
 from bench.plan import Plan
 
 MODEL_SECONDS = 0.02
 """How long the model takes to answer."""
 LIMIT = 1.05
+BEGUN = 10_000
+"""Messages in the session before the first turn."""
 WINDOW = 20
 """Earlier messages that the model is sent."""
 BATCH = 5
@@ -30,6 +33,7 @@ def agent_bars(plan: Plan) -> Iterator[Bar]:
 
     model = _model()
     store = DefaultSessionStore(plan.folder("agent"))
+    store.add_messages("chat", earlier(BEGUN))
     agent = Agent(llm=model, memory={"session_id": "chat", "store": store, "history_limit": WINDOW})
     bare = Loop(model)
     runner = asyncio.Runner()
@@ -46,7 +50,7 @@ def agent_bars(plan: Plan) -> Iterator[Bar]:
         sides: dict[str, Side] = {"agent": _side(runner, turn), "bare": _side(runner, bare_turn)}
         series = interleave(sides, rounds=min(plan.rounds, ROUNDS), batch=BATCH)
     store.close()
-    name = f"a turn with a model of {MODEL_SECONDS * 1e3:.0f} ms, power"
+    name = f"a turn, model of {MODEL_SECONDS * 1e3:.0f} ms, message {BEGUN:,}, power"
     yield ratio_bar("agent", name, series["agent"], series["bare"], limit=LIMIT, against="pydantic-ai with message_history")
 
 

@@ -36,16 +36,24 @@ def eventually(holds: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def wait_kept(kind: str, place: Path) -> None:
+    """Wait until the turn under way is kept, which happens while the model is asked."""
+    store = STORES[kind](place)
+    eventually(lambda: any(turn.messages for turn in store.get_open_turns("chat")))
+    store.close()
+
+
 def contents(turn: dict[str, Any]) -> list[Any]:
     return [(message["role"], message.get("content")) for message in turn["messages"]]
 
 
-def test_killed_amid_the_models_answer(start: Start, api: ModelApi, kind: str) -> None:
+def test_killed_amid_the_models_answer(start: Start, api: ModelApi, kind: str, tmp_path: Path) -> None:
     first = start()
     first.ask("chat", text="my name is Ada")
     before = first.ask("history")
     first.send("chat", text=f"add 2 and 3, hold amid{kind}")
     api.wait_held(f"amid{kind}")
+    wait_kept(kind, tmp_path)
     first.kill()
     second = start()
     assert second.ask("history") == before
@@ -109,10 +117,11 @@ def test_killed_amid_a_streamed_answer(start: Start, api: ModelApi, kind: str, t
     assert len(second.ask("history")) == 2
 
 
-def test_a_turn_that_two_resume_lands_once(start: Start, api: ModelApi, kind: str) -> None:
+def test_a_turn_that_two_resume_lands_once(start: Start, api: ModelApi, kind: str, tmp_path: Path) -> None:
     first = start()
     first.send("chat", text=f"my name is Ada, hold once{kind}")
     api.wait_held(f"once{kind}")
+    wait_kept(kind, tmp_path)
     first.kill()
     second, third = start(), start()
     second.send("resume")
@@ -130,10 +139,11 @@ def test_a_turn_that_two_resume_lands_once(start: Start, api: ModelApi, kind: st
     assert len(api.requests()) == 2, "the model was asked twice for one turn"
 
 
-def test_dropped(start: Start, api: ModelApi, kind: str) -> None:
+def test_dropped(start: Start, api: ModelApi, kind: str, tmp_path: Path) -> None:
     first = start()
     first.send("chat", text=f"hold dropped{kind}")
     api.wait_held(f"dropped{kind}")
+    wait_kept(kind, tmp_path)
     first.kill()
     second = start()
     second.ask("drop")

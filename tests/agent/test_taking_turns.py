@@ -11,6 +11,7 @@ import pytest
 from tests.agent.api_client import ModelApi
 from tests.agent.conftest import FULL, MakeAgent, Start
 from tests.agent.storm import split
+from turnlog.agent import loop
 from turnlog.errors import LockTimeoutError, UnsupportedVerbError
 
 
@@ -76,6 +77,10 @@ def test_the_wait_ends_with_its_time_and_leaves_nothing(kind: str, api: ModelApi
     thread = threading.Thread(target=lambda: done.append(first.chat(f"my name is Ada, hold {key}")))
     thread.start()
     api.wait_held(key)
+    # It is noted as under way while the model is asked.
+    deadline = time.monotonic() + 30
+    while not loop.run(lambda: first._store.call("get_open_turns", "chat")) and time.monotonic() < deadline:
+        time.sleep(0.01)
     second = make_agent(store, memory={"wait": 0.2})
     with pytest.raises(LockTimeoutError, match="not ended within"):
         second.chat("what is my name?")

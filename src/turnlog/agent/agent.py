@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Self
 
@@ -71,6 +72,8 @@ class Agent:
         self._timeout = timeout
         self._noted = False
         chosen = self.memory.store if session_store is None else session_store
+        self.session_store = chosen
+        """The store that was handed over, or its URL; None where none was."""
         if self.memory.session_id is None:
             from turnlog.session import AsyncInMemorySessionStore
 
@@ -79,6 +82,7 @@ class Agent:
         self.session_id = self.memory.session_id or new_token()
         """The session that the agent continues. Without one in ``memory``, a random one that is never written."""
         self._runners: dict[asyncio.AbstractEventLoop, Runner] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, Loop[Any, Any]] = {}
 
     @property
     def session(self) -> Conversation:
@@ -95,25 +99,27 @@ class Agent:
 
     # Turns ----------------------------------------------------------------------------------------------------------------------
 
-    async def achat(self, prompt: Prompt) -> Any:
+    async def achat(self, prompt: Prompt, *, turn_id: str | None = None) -> Any:
         """One turn: the answer to ``prompt`` (text, or a list of text and pydantic-ai's images and files), once the turn is stored.
 
         The model is sent the history first. If the call fails or is cancelled, the history stays as it was, and what had been produced is
-        kept as an interrupted turn (``session.interrupted()``). Raises what the model, a tool or the store raised, TimeoutError, and
-        ModelNotConfiguredError.
+        kept as an interrupted turn (``session.interrupted()``). ``turn_id`` makes a retry safe: of several turns with the same, a full
+        store keeps the first, and the others raise ConflictError; their messages' ids are ``<turn_id>-0``, ``<turn_id>-1``, … Raises
+        what the model, a tool or the store raised, TimeoutError, and ModelNotConfiguredError.
         """
-        return await self._turn(prompt)
+        return await self._turn(prompt, turn_id=turn_id)
 
     async def astart(self, prompt: Prompt) -> Any:
         """``achat`` under its other name."""
         return await self._turn(prompt)
 
-    async def astream(self, prompt: Prompt) -> AsyncGenerator[str, None]:
+    async def astream(self, prompt: Prompt, *, turn_id: str | None = None) -> AsyncGenerator[str, None]:
         """One turn, giving the answer's text as it comes; the turn is stored when the iteration has ended.
 
-        As it comes, the answer is kept as a draft that outlives the process. Ending the iteration early interrupts the turn.
+        As it comes, the answer is kept as a draft that outlives the process. Ending the iteration early interrupts the turn. ``turn_id``
+        as in ``achat``.
         """
-        pieces = self._ready().stream(prompt, self._took)
+        pieces = self._ready().stream(prompt, self._took, turn_id=turn_id)
         try:
             async for piece in pieces:
                 yield piece
@@ -141,6 +147,23 @@ class Agent:
     def resume(self, turn_id: str | None = None) -> Any:
         """``aresume`` for plain Python."""
         return loop.run(lambda: self.aresume(turn_id))
+
+    def on_session(self, session_id: str, *, store: Any = None, user_id: str | None = None) -> Agent:
+        """An agent like this one on another session, for whoever serves many: all that is not of a session is shared, and costs nothing.
+
+        ``store``: where the session is, as ``memory["store"]`` or opened already; None: in this agent's store. ``user_id``: None for
+        this agent's. Nothing is opened or read; a store that was opened here stays with the agent that opened it.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.session_id = session_id
+        twin.memory = replace(self.memory, session_id=session_id, user_id=user_id or self.memory.user_id)
+        if store is not None:
+            twin._store = store if isinstance(store, AwaitedStore) else AwaitedStore(store)
+        twin.last_turn = None
+        twin._noted = False
+        twin._runners = {}
+        return twin
 
     # The tree -------------------------------------------------------------------------------------------------------------------
 
@@ -208,8 +231,8 @@ class Agent:
 
     # Inside ---------------------------------------------------------------------------------------------------------------------
 
-    async def _turn(self, prompt: Prompt | None, resumed: OpenTurn | None = None) -> Any:
-        result = await self._ready().run(prompt, resumed)
+    async def _turn(self, prompt: Prompt | None, resumed: OpenTurn | None = None, *, turn_id: str | None = None) -> Any:
+        result = await self._ready().run(prompt, resumed, turn_id=turn_id)
         self._took(result)
         await self._note()
         # Not last_turn's: meanwhile another of this agent's turns may have ended.
@@ -230,7 +253,12 @@ class Agent:
         if here not in self._runners:
             from turnlog.agent.running import Runner
 
-            runner = Runner(self._loop(), self._store, self.session_id, self.memory, self._usage_limits, self._timeout)
+            if here not in self._loops:
+                # In place: agents like this one on other sessions share it.
+                for gone in [loop for loop in self._loops if loop.is_closed()]:
+                    del self._loops[gone]
+                self._loops[here] = self._loop()
+            runner = Runner(self._loops[here], self._store, self.session_id, self.memory, self._usage_limits, self._timeout)
             self._runners = {loop: one for loop, one in self._runners.items() if not loop.is_closed()} | {here: runner}
         return self._runners[here]
 
@@ -248,11 +276,7 @@ class Agent:
 
     def _on(self, session_id: str, llm: Any) -> Agent:
         """An agent like this one on another session of the same store."""
-        twin = object.__new__(Agent)
-        twin.__dict__.update(self.__dict__)
-        twin.session_id = session_id
-        twin._model = (llm, None, None) if llm is not None else self._model
-        twin.last_turn = None
-        twin._noted = False
-        twin._runners = {}
+        twin = self.on_session(session_id)
+        if llm is not None:
+            twin._model, twin._loops = (llm, None, None), {}
         return twin

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,9 @@ from turnlog.turns import Turn
 
 Prompt = str | Sequence[UserContent]
 
+HEAD_START = 0.002
+"""Seconds after which what was produced is kept while the model is asked: the request goes first, and nobody waits for the disk."""
+
 
 class Produced:
     """The messages of a turn under way. ``before``: those that an interrupted turn had produced, where it is resumed."""
@@ -28,12 +33,18 @@ class Produced:
         self._request: ModelRequest | None = None
         self._there = 0
         self._kept = 0
+        self._due: asyncio.TimerHandle | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def model(self) -> str | None:
         """The name of the model that answered last."""
-        names = [message.model_name for message in self.messages() if isinstance(message, ModelResponse)]
-        return names[-1] if names else None
+        return next((message.model_name for message in reversed(self.messages()) if isinstance(message, ModelResponse)), None)
+
+    @property
+    def ran_tools(self) -> bool:
+        """Whether more than the prompt is there to be lost."""
+        return any(isinstance(message, ModelResponse) for message in self.messages())
 
     def asking(self, request: ModelRequest) -> None:
         """The model is about to be sent ``request``, which the run does not tell of before it has been answered."""
@@ -76,6 +87,36 @@ class Produced:
         await self._turn.keep(self.stored(partial))
         # A draft grows without a further message.
         self._kept = count if partial is None else 0
+
+    def keep_soon(self) -> None:
+        """Begin to ``keep`` once the model has been asked; ``kept`` or ``settle`` must follow."""
+        self._due = asyncio.get_running_loop().call_later(HEAD_START, self._begin)
+
+    def _begin(self) -> None:
+        self._keeping = asyncio.create_task(self.keep())
+
+    async def kept(self, *, shown: bool = False) -> None:
+        """Wait for what ``keep_soon`` began; raises what it raised. An answer that comes before that is kept or stored by itself, unless
+        it is about to be ``shown``."""
+        if self._due is None:
+            return
+        self._due.cancel()
+        task, self._due, self._keeping = self._keeping, None, None
+        if task is not None:
+            await task
+        elif shown:
+            await self.keep()
+
+    async def settle(self) -> None:
+        """Wait until nothing is being kept, whatever comes of it, for a caller who is about to keep the turn in another state."""
+        if self._due is not None:
+            self._due.cancel()
+        while self._keeping is not None and not self._keeping.done():
+            # The caller has been cancelled already, or has another error to tell.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([self._keeping])
+        if self._keeping is not None and not self._keeping.cancelled():
+            self._keeping.exception()
 
 
 def whole_answers(messages: list[ModelMessage]) -> list[ModelMessage]:

@@ -15,7 +15,8 @@ from pydantic_ai.messages import PartDeltaEvent, PartStartEvent, TextPart, TextP
 from turnlog.agent.memory import Memory
 from turnlog.agent.produced import Produced, Prompt
 from turnlog.agent.summary import Summaries
-from turnlog.session.awaiting import AwaitedStore
+from turnlog.integrations.pydantic_ai.messages import Rebuilt
+from turnlog.session.awaiting import AwaitedStore, Known
 from turnlog.store.values import OpenTurn
 from turnlog.trim import Window
 from turnlog.turns import Turn
@@ -51,20 +52,24 @@ class Runner:
         self._session_id = session_id
         self._usage_limits = usage_limits
         self._timeout = timeout
+        self._known = Known()
+        self._rebuilt = Rebuilt()
 
-    async def run(self, prompt: Prompt | None, resumed: OpenTurn | None = None, *, emit: Emit | None = None) -> TurnResult:
+    async def run(
+        self, prompt: Prompt | None, resumed: OpenTurn | None = None, *, emit: Emit | None = None, turn_id: str | None = None
+    ) -> TurnResult:
         """A turn to its end: the prompt's, or an interrupted one's. ``emit`` is given the answer's text as it comes.
 
         Whatever ends it early leaves the history as it was, and an interrupted turn.
         """
         # Where summaries are on, they decide what is read.
         window = Window(1, from_user=True) if self._memory.summarize else self._memory.window()
-        turn = Turn(self._store, self._session_id, form="chat", window=window, wait=self._memory.wait)
+        turn = Turn(self._store, self._session_id, form="chat", window=window, wait=self._memory.wait, known=self._known)
+        turn.id = turn_id or turn.id
         await turn.begin(resumed)
         produced = Produced(turn, prompt, resumed)
         try:
-            await produced.keep()
-            summary, history = await Summaries(self._store, self._session_id, self._memory).history(turn.stored)
+            summary, history = await Summaries(self._store, self._session_id, self._memory, self._rebuilt).history(turn.stored)
             given = [*history, *produced.before]
             async with (
                 asyncio.timeout(self._timeout),
@@ -73,23 +78,26 @@ class Runner:
                 produced.run = run
                 await self._go(run, produced, emit)
             assert run.result is not None, "the loop ends with a result or with an error"
-            usage = run.usage
+            usage, model = run.usage, produced.model
             tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-            turn.note |= {"model": produced.model, **tokens} if produced.model else tokens
+            turn.note |= {"model": model, **tokens} if model else tokens
             turn.added += [*([summary] if summary else []), *produced.stored()]
             await turn.land()
         except BaseException as error:
+            await produced.settle()
             if not turn.landed:
                 await turn.interrupt(type(error).__name__, produced.stored())
             raise
-        return TurnResult(run.result.output, turn.id, produced.model, **tokens, seconds=turn.note["seconds"])
+        return TurnResult(run.result.output, turn.id, model, **tokens, seconds=turn.note["seconds"])
 
-    async def stream(self, prompt: Prompt | None, done: Callable[[TurnResult], None]) -> AsyncGenerator[str, None]:
+    async def stream(
+        self, prompt: Prompt | None, done: Callable[[TurnResult], None], *, turn_id: str | None = None
+    ) -> AsyncGenerator[str, None]:
         """The text of a turn's answer as it comes; its result goes to ``done``. Ending the iteration early interrupts the turn."""
         # The turn runs no further ahead than one piece: where the iteration ends early, so does the turn.
         pieces: asyncio.Queue[str] = asyncio.Queue(maxsize=1)
         # A task of its own: the loop's scopes must be left by the task that entered them, whoever ends the iteration.
-        task = asyncio.create_task(self.run(prompt, emit=pieces.put))
+        task = asyncio.create_task(self.run(prompt, emit=pieces.put, turn_id=turn_id))
         taking = asyncio.create_task(pieces.get())
         try:
             while True:
@@ -108,14 +116,19 @@ class Runner:
 
     async def _go(self, run: AgentRun[Any, Any], produced: Produced, emit: Emit | None) -> None:
         async for node in run:
+            await produced.kept()
             if Loop.is_model_request_node(node):
                 produced.asking(node.request)
-                # Kept before the model is asked: what the tools answered must outlive a crash amid the answer.
-                await produced.keep()
+                if produced.ran_tools:
+                    # What they answered must outlive a crash amid the answer: they are not to run again.
+                    await produced.keep()
+                else:
+                    produced.keep_soon()
                 if emit is not None:
                     async with node.stream(run.ctx) as events:
                         kept = time.monotonic()
                         async for event in events:
+                            await produced.kept(shown=True)
                             if text := _text_of(event):
                                 await emit(text)
                             if time.monotonic() - kept > DRAFT_EVERY:

@@ -11,7 +11,7 @@ from pydantic_ai.messages import ModelMessage, ModelRequest, SystemPromptPart
 from turnlog.agent.memory import Memory
 from turnlog.agent.models import choose_model
 from turnlog.forms import Call, Result, Text, read_message
-from turnlog.integrations.pydantic_ai.messages import from_stored
+from turnlog.integrations.pydantic_ai.messages import Rebuilt, from_stored
 from turnlog.messages import SessionMessage
 from turnlog.session.awaiting import FIRST_READ, AwaitedStore
 from turnlog.trim import Window
@@ -30,8 +30,9 @@ INSTRUCTIONS = (
 class Summaries:
     """The history that the model is sent, with a summary in front where one is wanted."""
 
-    def __init__(self, store: AwaitedStore, session_id: str, memory: Memory) -> None:
+    def __init__(self, store: AwaitedStore, session_id: str, memory: Memory, rebuilt: Rebuilt) -> None:
         self._store = store
+        self._rebuilt = rebuilt
         self._session_id = session_id
         self._memory = memory
 
@@ -43,7 +44,7 @@ class Summaries:
         if not self._memory.history:
             return None, []
         if not self._memory.summarize:
-            return None, from_stored([message for message in window if SUMMARY not in message.metadata])
+            return None, from_stored([message for message in window if SUMMARY not in message.metadata], self._rebuilt)
         last, later = await self._since_last()
         kept = _within(self._memory.window(), later)
         if len(kept) == len(_within(Window(from_user=True), later)):

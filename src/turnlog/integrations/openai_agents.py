@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from turnlog.errors import ConflictError
 from turnlog.forms import to_responses
-from turnlog.messages import SessionMessage, check_session_id
+from turnlog.messages import ENVELOPE_KEYS, SessionMessage, check_session_id
 from turnlog.session import AsyncAdaptedStore, AsyncSessionStore, SessionStore, adapt_store
+from turnlog.session.awaiting import InThread, finished
 from turnlog.session.opening import open_backend
 from turnlog.toolcalls import RESPONSES_CALLS, Kind, read
 from turnlog.trim import Window
@@ -31,8 +28,6 @@ if TYPE_CHECKING:
     from turnlog.session import AdaptedStore
 
     Store = SessionStore | AsyncSessionStore | AdaptedStore | AsyncAdaptedStore | SessionStoreProtocol | AsyncSessionStoreProtocol
-
-T = TypeVar("T")
 
 ATTEMPTS = 1_000
 """Lost races after which ``pop_item`` gives up; each loss means that somebody else's change went through."""
@@ -87,8 +82,8 @@ class TurnlogSession:
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Store the items at the end of the session, all or none, in one append; nothing for an empty list."""
         if items:
-            turn = [SessionMessage(record=cast("dict[str, Any]", item)) for item in items]
-            await _outcome(self._call(self.store.add_messages, self.session_id, turn))
+            turn = [_message(cast("dict[str, Any]", item)) for item in items]
+            await finished(self._call(self.store.add_messages, self.session_id, turn))
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Remove the newest item and return it; None where there is none. Two callers never get the same one.
@@ -97,11 +92,11 @@ class TurnlogSession:
         as several items, goes as a whole. The cost grows with the length of the session, since a revert needs the index. Raises
         UnsupportedVerbError for a store that has only the five methods.
         """
-        return cast("TResponseInputItem | None", await _outcome(self._pop()))
+        return cast("TResponseInputItem | None", await finished(self._pop()))
 
     async def clear_session(self) -> None:
         """Erase all items. The session itself, its title and its metadata stay."""
-        await _outcome(self._call(self.store.clear_session, self.session_id))
+        await finished(self._call(self.store.clear_session, self.session_id))
 
     async def close(self) -> None:
         """Close the store if this session opened it; a store that was handed over stays open."""
@@ -139,11 +134,12 @@ class TurnlogSession:
         )
 
     def _call(self, verb: Callable[..., Any], *arguments: Any, **named: Any) -> Awaitable[Any]:
-        if self._waits:
-            return cast("Awaitable[Any]", verb(*arguments, **named))
-        # As asyncio.to_thread, but without a task of its own where the outcome is waited for.
-        context = contextvars.copy_context()
-        return asyncio.get_running_loop().run_in_executor(None, partial(context.run, verb, *arguments, **named))
+        return verb(*arguments, **named) if self._waits else InThread(verb, *arguments, **named)
+
+
+def _message(item: dict[str, Any]) -> dict[str, Any] | SessionMessage:
+    """What stores the item whole: its own id, where it has one, is none of the store's envelope."""
+    return item if item.keys().isdisjoint(ENVELOPE_KEYS) else SessionMessage(record=item)
 
 
 def _opened(url: str | None) -> SessionStore | AsyncSessionStore:
@@ -190,15 +186,3 @@ def _items(messages: Sequence[SessionMessage]) -> list[dict[str, Any]]:
         stretch = list(records)
         items += to_responses(stretch) if known else stretch
     return items
-
-
-async def _outcome(work: Awaitable[T]) -> T:
-    """What ``work`` comes to. Cancelled meanwhile, raises CancelledError, but only when it has come to something."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        while not task.done():
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait((task,))
-        raise

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self, get_args
 from turnlog.errors import ConflictError, InvalidMessageError, LockTimeoutError, SessionError, UnsupportedVerbError
 from turnlog.forms import to_anthropic, to_chat, to_responses
 from turnlog.messages import SessionMessage, check_session_id, new_token
-from turnlog.session.awaiting import AwaitedStore
+from turnlog.session.awaiting import AwaitedStore, Known
 from turnlog.store.drive import drive
 from turnlog.store.values import OpenTurn
 from turnlog.trim import Window
@@ -33,7 +33,9 @@ NEVER = "no revision is this"
 class Turn:
     """One turn of a conversation, as ``turn(…)`` gives it. A context manager: ``with`` over a sync store, ``async with`` over any."""
 
-    def __init__(self, store: AwaitedStore, session_id: str, *, form: Form, window: Window, wait: float) -> None:
+    def __init__(
+        self, store: AwaitedStore, session_id: str, *, form: Form, window: Window, wait: float, known: Known | None = None
+    ) -> None:
         if form not in get_args(Form):
             reason = f"form must be {', '.join(get_args(Form))}, not {form!r:.40}"
             raise UnsupportedVerbError(reason, verb="turn", reason=reason)
@@ -54,6 +56,7 @@ class Turn:
         self._store = store
         self._window = window
         self._wait = wait
+        self._known = known
         self._began = 0.0
         self._kept = False
         self._resumed = False
@@ -99,7 +102,7 @@ class Turn:
             if self._wait:
                 await self.keep(produced)
                 await self._queue()
-            self.stored = await self._store.window(self.session_id, self._window)
+            self.stored = await self._store.window(self.session_id, self._window, self._known)
         except BaseException as error:
             # Nobody is to wait for a turn that never began.
             if self._kept:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from turnlog.store.values import OpenTurn
@@ -25,11 +27,16 @@ class Owner:
     @classmethod
     def here(cls) -> Owner:
         """This process."""
-        return cls(socket.gethostname(), os.getpid(), _began(os.getpid()) or "")
+        return _owner(os.getpid())
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON types."""
         return asdict(self)
+
+
+@lru_cache(maxsize=1)
+def _owner(pid: int) -> Owner:
+    return Owner(socket.gethostname(), pid, _began(pid) or "")
 
 
 def is_running(turn: OpenTurn) -> bool:
@@ -39,9 +46,16 @@ def is_running(turn: OpenTurn) -> bool:
         return False
     if info.get("host") != socket.gethostname():
         return time.time() - turn.updated_at < LEASE
-    pid = info.get("pid")
+    return not has_ended(info)
+
+
+def has_ended(owner: Mapping[str, Any]) -> bool:
+    """Whether a process, as ``Owner.to_dict`` noted it, is one of this machine that has ended; False for another machine's."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    pid = owner.get("pid")
     began = _began(pid) if isinstance(pid, int) else None
-    return began is not None and began == info.get("began")
+    return began is None or began != owner.get("began")
 
 
 def _began(pid: int) -> str | None:
@@ -50,7 +64,8 @@ def _began(pid: int) -> str | None:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
         return None if fields[0] in (b"Z", b"X") else fields[19].decode()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # The second where the process ended between the opening and the reading.
         if os.path.isdir("/proc/self"):
             return None
     try:

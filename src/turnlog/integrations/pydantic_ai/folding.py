@@ -55,7 +55,10 @@ def unfold(data: Any, records: Sequence[Mapping[str, Any]]) -> Any:
 
 def checksum(record: Mapping[str, Any]) -> int:
     """A number that changes when the record does: CRC-32 of its JSON text with sorted keys."""
-    return zlib.crc32(json.dumps(record, sort_keys=True, separators=(",", ":")).encode("ascii"))
+    return zlib.crc32(_encode(record).encode("ascii"))
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def _fold(data: Any, index: Mapping[str, Reference]) -> Any:

@@ -31,10 +31,10 @@ except ImportError as error:
     raise ImportError("pydantic-ai is not installed: pip install 'turnlog[pydantic-ai]'") from error
 
 from turnlog.integrations.pydantic_ai.foreign import ForeignReader
-from turnlog.integrations.pydantic_ai.reading import ALONE, KEY, name_of, runs
+from turnlog.integrations.pydantic_ai.reading import ALONE, KEY, Rebuilt, Run, name_of, runs
 from turnlog.integrations.pydantic_ai.records import Draft, Json, drafts, plain_draft
 
-__all__ = ["from_stored", "grouped", "message_id_of", "stored_as", "to_stored"]
+__all__ = ["Rebuilt", "from_stored", "grouped", "message_id_of", "stored_as", "to_stored"]
 
 
 def to_stored(messages: Sequence[ModelMessage], *, turn_id: str | None = None) -> list[SessionMessage]:
@@ -64,27 +64,31 @@ def message_id_of(stored: SessionMessage) -> str | None:
     return stored.id if name is ALONE else name if isinstance(name, str) else None
 
 
-def from_stored(stored: Sequence[SessionMessage]) -> list[ModelMessage]:
+def from_stored(stored: Sequence[SessionMessage], rebuilt: Rebuilt | None = None) -> list[ModelMessage]:
     """The pydantic-ai messages that ``stored`` holds: equal to what ``to_stored`` was given, as far as its records are there.
 
     A record that pydantic-ai did not write, or that was changed since, is read by what it says, whatever vendor's form it has.
+    ``rebuilt``: what an earlier call rebuilt of the same objects, which is given again.
     """
-    return [message for _, message in grouped(stored)]
+    return [message for _, message in grouped(stored, rebuilt)]
 
 
-def grouped(stored: Sequence[SessionMessage]) -> list[tuple[list[SessionMessage], ModelMessage]]:
+def grouped(stored: Sequence[SessionMessage], rebuilt: Rebuilt | None = None) -> list[tuple[list[SessionMessage], ModelMessage]]:
     """What ``from_stored`` gives, each message with the stored ones it comes from. A record that says nothing to a model is in none."""
     foreign = ForeignReader(stored)
-    found = list(runs(stored, foreign))
+    found = list(runs(stored, foreign, rebuilt))
+    dumps = [run.dump for run in found if run.dump is not None]
     try:
-        valid: list[ModelMessage | None] = [*ModelMessagesTypeAdapter.validate_python([run.dump for run in found if run.dump is not None])]
+        valid: list[ModelMessage | None] = [*ModelMessagesTypeAdapter.validate_python(dumps)] if dumps else []
     except ValidationError:
-        valid = [_validated(run.dump) for run in found if run.dump is not None]
+        valid = [_validated(dump) for dump in dumps]
     messages = iter(valid)
+    found = [run if run.dump is None else Run(run.records, None, next(messages)) for run in found]
+    if rebuilt is not None:
+        rebuilt.note([run for run in found if run.message is not None])
     pairs: list[tuple[list[SessionMessage], ModelMessage]] = []
     for run in found:
-        message = next(messages) if run.dump is not None else None
-        pairs += [(run.records, message)] if message is not None else foreign.messages(run.records)
+        pairs += [(run.records, run.message)] if run.message is not None else foreign.messages(run.records)
     return pairs
 
 

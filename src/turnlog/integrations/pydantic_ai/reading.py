@@ -6,10 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_ai.messages import ModelMessage
+
 from turnlog.integrations.pydantic_ai.folding import checksum, unfold
 from turnlog.integrations.pydantic_ai.foreign import ForeignReader
 from turnlog.integrations.pydantic_ai.records import Json, time_of
 from turnlog.messages import SessionMessage
+from turnlog.session.awaiting import KNOWN
 
 KEY = "pydantic_ai"
 """The key of SessionMessage.metadata under which the rest of a pydantic-ai message is kept."""
@@ -20,16 +23,37 @@ _PROVIDER_FIELDS = ("provider_response_id", "provider_details", "history_digest"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Records that belong together. ``dump`` is the message they are, None where they have to be read by what they say."""
+    """Records that belong together. ``dump`` is the message they are, to be validated; with neither, they are read by what they say."""
 
     records: list[SessionMessage]
     dump: Json | None
+    message: ModelMessage | None = None
 
 
-def runs(stored: Sequence[SessionMessage], foreign: ForeignReader) -> Iterator[Run]:
+class Rebuilt:
+    """Messages that were rebuilt before: where the same records come again, the same object does too. For readers that change neither."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Run] = {}
+
+    def at(self, stored: Sequence[SessionMessage], place: int) -> Run | None:
+        """The run that begins at ``place``; None where it is not known."""
+        known = self._runs.get(stored[place].id)
+        return known if known is not None and stored[place : place + len(known.records)] == known.records else None
+
+    def note(self, found: Sequence[Run]) -> None:
+        """Know these, and no others; at most the last ``KNOWN`` of them."""
+        self._runs = {run.records[0].id: run for run in found[-KNOWN:]}
+
+
+def runs(stored: Sequence[SessionMessage], foreign: ForeignReader, rebuilt: Rebuilt | None = None) -> Iterator[Run]:
     """The records in the runs that make up one message each; neighbours that pydantic-ai did not write are one run."""
     place = 0
     while place < len(stored):
+        if rebuilt is not None and (known := rebuilt.at(stored, place)) is not None:
+            yield known
+            place += len(known.records)
+            continue
         stop = place + 1
         name = name_of(stored[place])
         while name is not ALONE and stop < len(stored) and name_of(stored[stop]) == name:

@@ -94,11 +94,14 @@ def _plain_fields(value: Any) -> Json | None:
         elif type(held) is datetime and key == "timestamp" and not isinstance(value, ModelRequest):
             continue
         else:
-            given = counted(vars(held)) if type(held) is RequestUsage else held
-            plain = _flat({key: given})
+            usage = counted(vars(held)) if type(held) is RequestUsage else None
+            if usage is not None and all(type(count) is int for count in usage.values()):
+                plain: Json | None = {key: usage} if usage else {}
+            else:
+                plain = _flat({key: held if usage is None else usage})
             if plain is None:
                 return None
-            fields.update(plain if given or type(held) is not RequestUsage else {})
+            fields.update(plain)
     return fields
 
 
@@ -347,6 +350,9 @@ def moment_of(timestamp: datetime) -> tuple[float, bool]:
     """Seconds since the epoch, and whether ``time_of`` makes the same timestamp of them."""
     try:
         moment = timestamp.timestamp()
+        if timestamp.tzinfo is UTC and 0 <= moment < 2**32:
+            # There a float is exact to half a microsecond.
+            return moment, True
         return moment, timestamp.utcoffset() == timedelta(0) and time_of(moment) == timestamp
     except (OverflowError, ValueError, OSError):
         return time.time(), False

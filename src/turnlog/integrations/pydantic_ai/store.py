@@ -6,12 +6,13 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextvars import ContextVar
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from turnlog.errors import ConflictError
-from turnlog.session.awaiting import AwaitedStore
-from turnlog.session.opening import open_backend
+from turnlog.session.awaiting import AwaitedStore, InThread
+from turnlog.session.opening import open_store
 from turnlog.store.aio import AsyncSessionStore
+from turnlog.store.drive import drive
 from turnlog.store.sync import SessionStore
 from turnlog.trim import Window
 
@@ -58,7 +59,8 @@ class TurnlogConversationStore(ConversationStore):
         if not (store is None or isinstance(store, str | SessionStore | AsyncSessionStore)):
             raise TypeError(f"{type(store).__name__} is no full store: pass a turnlog store such as SqliteSessionStore, or a URL")
         self._owned = store is None or isinstance(store, str)
-        self._log = ConversationLog(store.backend if isinstance(store, SessionStore | AsyncSessionStore) else open_backend(store))
+        opened = store if isinstance(store, SessionStore | AsyncSessionStore) else open_store(store)
+        self._log = ConversationLog(opened.backend, ttl=opened.ttl)
         self._homes: OrderedDict[str, str] = OrderedDict()
         self._known: OrderedDict[str, ConversationRecord] = OrderedDict()
 
@@ -93,7 +95,7 @@ class TurnlogConversationStore(ConversationStore):
     ) -> None:
         """See ConversationStore.write_record. Sets ``record.revision`` to the revision that the session has now."""
         try:
-            revision = await self._log.write(record, new_entries, expected_revision, self._known.get(record.conversation_id))
+            revision = await self._write(record, new_entries, expected_revision)
         except ConflictError as conflict:
             self._known.pop(record.conversation_id, None)
             raise ConversationConflict(record.conversation_id) from conflict
@@ -145,6 +147,13 @@ class TurnlogConversationStore(ConversationStore):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+    async def _write(self, record: ConversationRecord, entries: Sequence[ConversationEntry], expected: str | None) -> str:
+        known = self._known.get(record.conversation_id)
+        direct = cast("ConversationLog | None", self._log._direct)
+        if direct is None:
+            return await self._log.write(record, entries, expected, known)
+        return await InThread(lambda: drive(direct.write(record, entries, expected, known)))
 
     def _meet(self, record: ConversationRecord) -> None:
         self._known[record.conversation_id] = _copied(record)

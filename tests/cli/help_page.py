@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from turnlog.cli.commands import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-BLOCK = re.compile(r"```text\n\$ turnlog (?P<command>[a-z]*) ?--help\n(?P<help>.*?)```\n", re.DOTALL)
+BLOCK = re.compile(r"```text\n\$ turnlog (?P<command>[a-z-]*) ?--help\n(?P<help>.*?)```\n", re.DOTALL)
 
 
 def commands() -> list[str]:

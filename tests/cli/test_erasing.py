@@ -61,5 +61,34 @@ def test_erase_and_compact_leave_nothing_in_the_files(run: Run, url: str, store:
 
 
 def test_erase_needs_something_to_do(run: Run) -> None:
-    assert "name sessions to erase, or give --compact" in run("erase", status=2).stderr
+    assert "name sessions to erase, choose them by --user, --agent or --older-than, or give --compact" in run("erase", status=2).stderr
     assert "name the sessions to clear" in run("erase", "--clear", "--compact", status=2).stderr
+
+
+def test_erase_by_what_sessions_have_in_common(run: Run, store: SessionStore) -> None:
+    for number in range(12):
+        store.create_session(f"m{number:02}", agent_name="Machine")
+    store.set_agent_info("m00", user_id="u-17")
+    refused = run("erase", "--agent", "Machine", "--user", "u-17", status=2)
+    assert refused.stderr.splitlines()[:2] == ["this erases 1 session:", "  m00: 0 messages"]
+    assert store.session_exists("m00")
+    assert run("erase", "--agent", "Machine", "--user", "u-17", "--yes").stdout == "deleted 1 session\n"
+    done = run("erase", "--agent", "Machine", "--yes", "--compact")
+    assert done.stderr.splitlines()[0] == "this erases 11 sessions:"
+    assert done.stderr.splitlines()[-1] == "  and 1 more"
+    assert done.stdout.startswith("deleted 11 sessions\ncompacted")
+    assert sorted(line["session_id"] for line in store.list_sessions()) == ["other", "trip", "trip-train"]
+
+
+def test_erase_by_age(run: Run, store: SessionStore) -> None:
+    assert run("erase", "--older-than", "90d", "--yes").stdout == "deleted 0 sessions\n"
+    assert run("erase", "--older-than", "2100-01-01", "--yes").stdout == "deleted 3 sessions\n"
+    assert store.list_sessions() == []
+
+
+def test_erase_takes_names_or_conditions(run: Run, store: SessionStore) -> None:
+    assert "name none" in run("erase", "trip", "--user", "u", "--yes", status=2).stderr
+    assert "name none" in run("erase", "--clear", "--agent", "A", "--yes", status=2).stderr
+    assert "no time" in run("erase", "--older-than", "long", "--yes", status=2).stderr
+    run("erase", "--user", "", "--yes", status=1)
+    assert len(store.list_sessions()) == 3

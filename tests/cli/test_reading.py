@@ -135,7 +135,7 @@ def test_show_knows_every_vendors_form(run: Run, store: SessionStore) -> None:
 
 def test_search_finds_best_first(run: Run, read: Read) -> None:
     assert [hit["session_id"] for hit in read("search", "by", "train")] == ["trip-train"]
-    assert read("search", "LISBON", "--around", "0")[0]["messages"][0]["content"].startswith("How is")
+    assert read("search", "LISBON", "--around", "0")[0]["messages"][0]["content"].startswith("Sunny in Lisbon")
     text = run("search", "by train").stdout
     assert text.startswith('trip-train #6  "By train"')
     assert "\n  And by train?\n" in text

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-TRIED = ("agent_with_tools", "best_of_64", "by_hand", "compare_models", "edit_and_regenerate", "redis_in_40_lines")
+TRIED = (
+    "agent_with_tools",
+    "best_of_64",
+    "by_hand",
+    "compare_models",
+    "console_bot",
+    "discord_bot",
+    "edit_and_regenerate",
+    "redis_in_40_lines",
+    "serve_agent",
+    "slack_bot",
+    "telegram_bot",
+)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -106,3 +118,11 @@ def test_redis_in_40_lines_says_what_to_start(run_python: Run) -> None:
     done = run_python(str(EXAMPLES / "redis_in_40_lines.py"), status=1)
     assert "redis-server --port 6379" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_serve_agent(run_example: Callable[..., list[str]]) -> None:
+    assert run_example("serve_agent") == [
+        "alice is told: You are Alice.",
+        "after a restart, streamed: You are Alice.",
+        "bob is told: I do not know you.",
+    ]

@@ -54,7 +54,12 @@ AREAS = {
     "transfer": Area(may=STORES | {"forms"}),
     "integrations": Area(may=STORES | {"forms"}, third_party=frozenset({"agents", "pydantic", "pydantic_ai"})),
     "agent": Area(may=STORES | {"forms", "turns", "integrations"}, third_party=frozenset({"httpx2", "pydantic_ai"})),
-    "cli": Area(may=STORES | {"forms", "transfer", "testing", "agent"}, third_party=frozenset({"click", "pydantic_ai", "rich", "typer"})),
+    "bots": Area(may=STORES | {"forms", "turns", "integrations", "agent"}, third_party=frozenset({"pydantic_ai", "telegram", "uvicorn"})),
+    "server": Area(may=STORES | {"agent", "integrations"}, third_party=frozenset({"pydantic_ai", "pydantic_core", "starlette", "uvicorn"})),
+    "cli": Area(
+        may=STORES | {"forms", "transfer", "testing", "agent", "bots", "server"},
+        third_party=frozenset({"click", "pydantic_ai", "rich", "typer"}),
+    ),
     "__main__": Area(may=frozenset({"cli"})),
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import typer
 
-from turnlog.cli import reading, trees, following, changing, erasing, moving, chat, checking  # noqa: F401  # isort: skip
+from turnlog.cli import reading, trees, following, changing, erasing, moving, chat, serving, schema, checking  # noqa: F401  # isort: skip
 from turnlog.cli.app import app
 
 __all__ = ["run"]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -10,8 +13,9 @@ import typer
 from turnlog.cli import safe
 from turnlog.cli.app import StoreUrl, Yes, app, examples, open_store
 from turnlog.cli.ask import ask
+from turnlog.cli.reading import moment
 from turnlog.cli.screen import counted, waiting
-from turnlog.cli.sessions import complete_session, find, info_of
+from turnlog.cli.sessions import SHOWN, complete_session, find, info_of
 from turnlog.cli.stores import Store
 from turnlog.session import SessionStore
 
@@ -37,6 +41,8 @@ def delete(ctx: typer.Context, sessions: Sessions, yes: Yes = False, store: Stor
     epilog=examples(
         "turnlog erase chat-123 --compact",
         "turnlog erase chat-123 --clear",
+        "turnlog erase --user u-17 --compact",
+        "turnlog erase --agent Assistant --older-than 90d",
         "turnlog erase --compact",
     ),
 )
@@ -50,16 +56,25 @@ def erase(
     compact: Annotated[
         bool, typer.Option("--compact", help="Also rewrite the live data files, so that nothing of what was erased stays in them.")
     ] = False,
+    user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="Erase the sessions of this user.")] = None,
+    agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Erase the sessions of this agent.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="TIME", help="Erase those not changed since: 30m, 12h, 90d, 4w or 2026-11-02.")
+    ] = None,
     yes: Yes = False,
     store: StoreUrl = None,
 ) -> None:
     """Erase sessions or their messages, and what is left of them.
 
-    --compact also removes what earlier erasures left in the live data files. Erased messages are at
-    once out of reach, unless a fork still shows them. What logs and backups of an engine hold stays there.
+    Of --user, --agent and --older-than all that are given must hold. --compact also removes what earlier erasures left in the
+    live data files. Erased messages are at once out of reach, unless a fork still shows them. What logs and backups of an
+    engine hold stays there.
     """
-    if not sessions and not compact:
-        raise typer.BadParameter("name sessions to erase, or give --compact")
+    where = Where.of(user, agent, older_than)
+    if where and (sessions or clear):
+        raise typer.BadParameter("--user, --agent and --older-than choose the sessions: name none, and leave --clear out")
+    if not sessions and not compact and not where:
+        raise typer.BadParameter("name sessions to erase, choose them by --user, --agent or --older-than, or give --compact")
     if clear and not sessions:
         raise typer.BadParameter("name the sessions to clear", param_hint="'--clear'")
     with open_store(ctx, store) as opened:
@@ -73,9 +88,45 @@ def erase(
             for name in names:
                 (opened.clear_session if clear else opened.delete_session)(name)
                 print(f"{'cleared' if clear else 'deleted'} {safe.line(name)}")
+        if where:
+            ask(where.told(opened), "erase?", yes=yes)
+            with waiting("erasing"):
+                print(f"deleted {counted(where.erase(opened), 'session')}")
+        with waiting("erasing"):
             if sweep is not None:
                 sweep(compact=True)
                 print("compacted: the live data files hold nothing of what was erased")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which sessions to erase, by what they have in common; false where nothing was given."""
+
+    user: str | None
+    agent: str | None
+    before: float | None
+    """Seconds since the epoch: those last changed before."""
+
+    @classmethod
+    def of(cls, user: str | None, agent: str | None, older_than: str | None) -> Where:
+        """As the options name it."""
+        return cls(user, agent, moment(older_than) if older_than is not None else None)
+
+    def __bool__(self) -> bool:
+        return self != Where(None, None, None)
+
+    def told(self, store: Store) -> list[str]:
+        """What that erases, in lines: how many sessions, and those last changed among them."""
+        found = store.iter_sessions(agent_name=self.agent, user_id=self.user, until=self.before, page_size=200)
+        first = [f"  {loss(store, info.session_id)}" for info in islice(found, SHOWN)]
+        more = sum(1 for _ in found)
+        return [f"this erases {counted(len(first) + more, 'session')}:", *first, *([f"  and {more:,} more"] if more else [])]
+
+    def erase(self, store: Store) -> int:
+        """Erase them."""
+        before = datetime.fromtimestamp(self.before, UTC) if self.before is not None else None
+        erased: int = store.delete_where(user_id=self.user, agent=self.agent, older_than=before)
+        return erased
 
 
 def find_all(store: Store, texts: Sequence[str]) -> list[str]:

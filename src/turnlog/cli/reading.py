@@ -70,8 +70,12 @@ def list_sessions(
             [info.session_id, info.title or "", f"{info.message_count:,}", local_time(info.updated_at), info.agent_name or ""]
             for info in infos
         ]
+        names = ["SESSION", "TITLE", "MESSAGES", "CHANGED", "AGENT"]
+        if any(info.expires_at for info in infos):
+            names.append("EXPIRES")
+            rows = [[*row, local_time(info.expires_at)] for row, info in zip(rows, infos, strict=True)]
         with paged(not no_pager) as screen:
-            table(screen, ["SESSION", "TITLE", "MESSAGES", "CHANGED", "AGENT"], rows, gives_way=1, right=[2])
+            table(screen, names, rows, gives_way=1, right=[2])
     else:
         note("no sessions; turnlog --store URL list looks elsewhere")
     if more:
@@ -142,6 +146,7 @@ def show_head(screen: Plain, document: dict[str, Any], count: int) -> None:
         ("user", document.get("user_id")),
         ("begun", local_time(document.get("created_at"))),
         ("changed", local_time(document.get("updated_at"))),
+        ("expires", local_time(document.get("expires_at"))),
         ("messages", f"{count:,}"),
         ("forked from", f"{forked}{f' after #{fork}' if fork else ''}" if forked else None),
         ("forks", ", ".join(document.get("children_ids") or ())),
@@ -161,7 +166,7 @@ def snapshot_name(snapshot: dict[str, Any]) -> str:
 @app.command("search", epilog=examples("turnlog search lisbon", "turnlog search 'night train' -n 20", "turnlog search lisbon --json"))
 def search(
     ctx: typer.Context,
-    words: Annotated[list[str], typer.Argument(metavar="WORD", help="What to look for; upper and lower case are the same.")],
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="Whole words to look for; upper and lower case are the same.")],
     number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="How many sessions at most.")] = 10,
     around: Annotated[
         int, typer.Option("--around", metavar="N", min=0, help="With --json: how many messages around the best to give.")

@@ -14,6 +14,7 @@ from turnlog.cli.stores import Store, open_any
 from turnlog.errors import SessionError, SessionNotFoundError
 from turnlog.heads import Head
 from turnlog.session import SessionInfo, SessionStore
+from turnlog.store.core import alive
 from turnlog.store.drive import drive
 
 SHOWN = 10
@@ -88,7 +89,7 @@ def heads(store: SessionStore) -> Iterator[Head]:
     cursor: str | None = None
     while True:
         page = drive(store.backend.list_heads(Query(), cursor=cursor, limit=PAGE))
-        yield from page.heads
+        yield from filter(alive, page.heads)
         cursor = page.cursor
         if cursor is None:
             return

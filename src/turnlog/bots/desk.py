@@ -1,0 +1,196 @@
+"""A desk: what is kept of one user (chat, thread) beside the conversations, as a log in a session of its own, ``<key>.desk``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from weakref import WeakValueDictionary
+
+from turnlog.bots.events import Event, State, TooShortError, Waiting, folded, uid_of, update_event
+from turnlog.bots.platform import Update
+from turnlog.errors import ConflictError
+from turnlog.messages import new_token
+from turnlog.session.awaiting import AwaitedStore
+
+DESK = ".desk"
+ROLE = "system"
+"""The role of the log's messages: one that every store takes."""
+CUT_AFTER = 128
+"""Events after which a log in which nothing waits is cut to one checkpoint."""
+CUT_SIZE = 256 * 1024
+"""Characters of JSON after which it is cut the same way: pictures wait in it too."""
+FIRST_READ = 256
+"""Events of a log's end that are read at first where it is never cut: updates among these are not answered again."""
+
+
+class Desk:
+    """One user's log. What was appended is there after a crash; of every update it tells whether the answer was delivered.
+
+    On a full store it is cut from time to time. With five methods it grows, and its end is read.
+    """
+
+    def __init__(self, store: AwaitedStore, key: str) -> None:
+        self.key = key
+        self.id = f"{key}{DESK}"
+        self._store = store
+        # With five methods nothing but this keeps an update from going with an erased log.
+        self._guard = asyncio.Lock()
+
+    async def receive(self, platform: str, update: Update, at: float) -> bool:
+        """Store an update, once; False where it surely was there. Durable when it returns. Raises SessionError: it may not be stored."""
+        uid = uid_of(platform, update.id)
+        try:
+            await self._append(update_event(uid, platform, at, update) | {"k": uid})
+        except ConflictError:
+            # Stored before, at another time.
+            return False
+        return True
+
+    async def read(self) -> State:
+        """What the log comes to."""
+        if self._store.full:
+            messages = await self._store.call("get_messages", self.id)
+            return _read([message.content for message in messages], whole=True)
+        take = FIRST_READ
+        while True:
+            end = [message["content"] for message in await self._store.call("get_chat_history", self.id, take)]
+            try:
+                return _read(end, whole=len(end) < take)
+            except TooShortError:
+                take *= 4
+
+    async def sent(self, state: State, uid: str, messages: list[str]) -> None:
+        """Note which messages of an answer the platform has."""
+        await self._note(state, {"e": "sent", "of": uid, "messages": messages})
+
+    async def plan(self, state: State, uid: str, plan: Event) -> None:
+        """Note what is about to be done, so that it is not done twice."""
+        await self._note(state, {"e": "planned", "of": uid, "plan": plan})
+
+    async def switch(self, state: State, uid: str, session_id: str) -> None:
+        """Note that another session is in use from now on; nothing where it is the one in use."""
+        if (state.current or self.key) != session_id:
+            await self._note(state, {"e": "current", "of": uid, "session": session_id})
+
+    async def delivered(self, state: State, waiting: Waiting, *, failed: bool = False, turn: bool = True) -> None:
+        """Note that nothing more is to be done for an update. ``turn``: it was a message of the conversation, and no command."""
+        event: Event = {"e": "delivered", "of": waiting.uid, "last": waiting.at if turn else None}
+        state.apply(event)
+        await self._append({**event, "k": new_token(), **({"failed": True} if failed else {}), "marks": state.marks()})
+        state.count += 1
+
+    async def settle(self, state: State, revision: str, count: int) -> int:
+        """Cut a log that is long and in which nothing waits, if it is still at ``revision``; gives its length, ``count`` if it stays."""
+        if state.waiting or not self._store.full or (count < CUT_AFTER and state.size < CUT_SIZE):
+            return count
+        kept = [_message(state.checkpoint() | {"k": new_token()})]
+        try:
+            await self._store.finish("set_chat_history", self.id, kept, expect_revision=revision)
+        except ConflictError:
+            return count
+        return 1
+
+    async def erase(self, uid: str) -> None:
+        """Erase the log and all that it says, but for updates that wait behind ``uid``."""
+        if not self._store.full:
+            async with self._guard:
+                state = await self.read()
+                behind = [_event_of(each) for each in state.waiting.values() if each.uid != uid]
+                await self._store.finish("delete_session", self.id)
+                for event in behind:
+                    await self._add(event)
+            return
+        while True:
+            info = await self._store.call("get_session_info", self.id)
+            if info is None:
+                return
+            state = await self.read()
+            left = [_message(_event_of(each)) for each in state.waiting.values() if each.uid != uid]
+            try:
+                if left:
+                    await self._store.finish("set_chat_history", self.id, left, expect_revision=info.revision)
+                else:
+                    await self._store.finish("delete_session", self.id, expect_revision=info.revision)
+                return
+            except ConflictError:
+                # Somebody wrote meanwhile: what came is to stay.
+                continue
+
+    async def _note(self, state: State, event: Event) -> None:
+        await self._append(event | {"k": new_token()})
+        state.apply(event)
+        state.count += 1
+
+    async def _append(self, event: Event) -> None:
+        if self._store.full:
+            await self._store.finish("add_messages", self.id, [_message(event)])
+        else:
+            async with self._guard:
+                await self._add(event)
+
+    async def _add(self, event: Event) -> None:
+        await self._store.finish("add_message", self.id, ROLE, json.dumps(event, ensure_ascii=False))
+
+
+class Desks:
+    """The desks of one bot, each by its key, and one object for each as long as it is in use.
+
+    A full store is looked through for them; with five methods their keys are kept in the session ``<bot>.desks``.
+    """
+
+    def __init__(self, store: AwaitedStore, bot: str) -> None:
+        self._store = store
+        self._list = f"{bot}{DESK}s"
+        self._desks: WeakValueDictionary[str, Desk] = WeakValueDictionary()
+        self._guard = asyncio.Lock()
+        self._known: set[str] | None = None
+
+    def of(self, key: str) -> Desk:
+        """The desk of a key."""
+        desk = self._desks.get(key)
+        if desk is None:
+            desk = self._desks[key] = Desk(self._store, key)
+        return desk
+
+    async def known(self) -> set[str]:
+        """The keys of all desks, where a store cannot list them."""
+        if self._known is None:
+            self._known = {json.loads(message["content"]) for message in await self._store.call("get_chat_history", self._list)}
+        return set(self._known)
+
+    async def remember(self, key: str) -> None:
+        """See to it that the desk is found after a restart, before anything is at it."""
+        if self._store.full or (self._known is not None and key in self._known):
+            return
+        async with self._guard:
+            if key not in await self.known():
+                await self._store.finish("add_message", self._list, ROLE, json.dumps(key))
+                assert self._known is not None
+                self._known.add(key)
+
+    async def forget(self, key: str) -> None:
+        """Take an erased desk's key from the list. Cut short, the list lacks others' keys: their next message brings them back."""
+        if self._store.full:
+            return
+        async with self._guard:
+            left = await self.known() - {key}
+            self._known = set()
+            await self._store.finish("delete_session", self._list)
+            for each in sorted(left):
+                await self._store.finish("add_message", self._list, ROLE, json.dumps(each))
+                self._known.add(each)
+
+
+def _read(contents: list[str], *, whole: bool) -> State:
+    state = folded([json.loads(content) for content in contents], whole=whole)
+    state.size, state.count = sum(map(len, contents)), len(contents)
+    return state
+
+
+def _message(event: Event) -> dict[str, Any]:
+    return {"role": ROLE, "content": json.dumps(event, ensure_ascii=False), "id": event["k"]}
+
+
+def _event_of(waiting: Waiting) -> Event:
+    return update_event(waiting.uid, waiting.platform, waiting.at, waiting.update) | {"k": waiting.uid}

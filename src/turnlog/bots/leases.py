@@ -1,0 +1,127 @@
+"""Leases: which worker is at work on a desk, or polls. Kept in the metadata of a session, changed by compare-and-set."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from turnlog.errors import SessionError
+from turnlog.messages import new_token
+from turnlog.session.awaiting import AwaitedStore
+from turnlog.turns.owner import Owner, has_ended
+
+LEASES = "leases"
+"""The key of the metadata under which leases are, by name."""
+SETTLED = "settled"
+"""The key under which a desk tells its number of messages when nothing waited in it."""
+MARGIN = 0.1
+"""Share of a lease's time before its end from which its holder no longer counts on it."""
+
+Metadata = dict[str, Any]
+
+
+class LeaseLostError(SessionError):
+    """The lease has run out: another worker may be at work by now, and has to finish."""
+
+
+class Lease:
+    """A lease that this worker holds. It is renewed until it is released."""
+
+    def __init__(self, leases: Leases, session_id: str, name: str, until: float) -> None:
+        self.session_id = session_id
+        self.name = name
+        self._leases = leases
+        self._until = until
+        self._renewing = asyncio.create_task(self._renew())
+
+    @property
+    def held(self) -> bool:
+        """Whether nobody else can have it."""
+        return time.time() < self._until - MARGIN * self._leases.seconds
+
+    def check(self) -> None:
+        """Raise LeaseLostError unless it is held."""
+        if not self.held:
+            raise LeaseLostError(f"the lease on {self.session_id!r} has run out: whoever has it now goes on", session_id=self.session_id)
+
+    async def release(self, settled: int | None = None) -> None:
+        """Give it up. ``settled``: the number of messages of the desk, where nothing waits in it. Raises StorageError."""
+        self._renewing.cancel()
+        with suppress(LeaseLostError):
+            await self._leases.give_up(self.session_id, self.name, settled)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._leases.seconds / 3)
+            try:
+                self._until = await self._leases.renew(self.session_id, self.name)
+            except LeaseLostError:
+                return
+            except SessionError as error:
+                self._leases.on_error(error)
+
+
+class Leases:
+    """Takes leases of ``seconds`` for one worker. Of two workers on two machines the clocks must agree within a tenth of that."""
+
+    def __init__(self, store: AwaitedStore, seconds: float, on_error: Callable[[Exception], None]) -> None:
+        if not seconds > 0:
+            raise ValueError(f"lease must be more than 0 seconds, not {seconds!r:.80}")
+        self.worker = new_token()
+        self.seconds = seconds
+        self.on_error = on_error
+        self._store = store
+        self._me = {"worker": self.worker, **Owner.here().to_dict()}
+
+    async def take(self, session_id: str, name: str) -> Lease | None:
+        """The lease, taken from nobody, or from a worker whose time has run out or whose process has ended; None where another has it.
+
+        The session comes to be if it was not there. Raises StorageError.
+        """
+        until = time.time() + self.seconds
+
+        def edit(metadata: Metadata) -> Metadata:
+            held = metadata.get(LEASES) or {}
+            if self._is_anothers(held.get(name)):
+                return metadata
+            kept = {key: value for key, value in metadata.items() if key != SETTLED}
+            return {**kept, LEASES: {**held, name: {**self._me, "until": until}}}
+
+        after = await self._store.finish("edit_session_metadata", session_id, edit)
+        taken = after[LEASES][name]["worker"] == self.worker
+        return Lease(self, session_id, name, until) if taken else None
+
+    async def renew(self, session_id: str, name: str) -> float:
+        """Write that this worker goes on having it, and give until when. Raises LeaseLostError, StorageError."""
+        until = time.time() + self.seconds
+        await self._change(session_id, name, {**self._me, "until": until}, None)
+        return until
+
+    async def give_up(self, session_id: str, name: str, settled: int | None) -> None:
+        """Write that this worker does not have it any longer. Raises LeaseLostError where it had not, StorageError."""
+        await self._change(session_id, name, None, settled)
+
+    async def _change(self, session_id: str, name: str, lease: Metadata | None, settled: int | None) -> None:
+        def edit(metadata: Metadata) -> Metadata:
+            held = metadata.get(LEASES) or {}
+            if (held.get(name) or {}).get("worker") != self.worker:
+                # Taken by another, or erased with all else, and then not to come to be again.
+                raise LeaseLostError(f"the lease on {session_id!r} is gone", session_id=session_id)
+            left = {key: value for key, value in {**held, name: lease}.items() if value is not None}
+            kept = {key: value for key, value in metadata.items() if key not in (LEASES, SETTLED)}
+            quiet = {SETTLED: settled} if settled is not None and not left else {}
+            return {**kept, **quiet, **({LEASES: left} if left else {})}
+
+        await self._store.finish("edit_session_metadata", session_id, edit)
+
+    def is_free(self, metadata: Metadata, name: str) -> bool:
+        """Whether the lease could be taken."""
+        return not self._is_anothers((metadata.get(LEASES) or {}).get(name))
+
+    def _is_anothers(self, lease: Metadata | None) -> bool:
+        if lease is None or lease["worker"] == self.worker:
+            return False
+        return bool(lease["until"] > time.time()) and not has_ended(lease)

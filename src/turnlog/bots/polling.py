@@ -1,0 +1,83 @@
+"""Which worker receives: every one, or, where a platform is polled, the one that has the poller's lease."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from turnlog.bots.commands import COMMANDS
+from turnlog.bots.leases import Lease, Leases
+from turnlog.bots.platform import Platform, Receive
+from turnlog.session.awaiting import AwaitedStore
+
+POLLER = ".poller"
+"""Ends the id of the session whose lease is the poller's."""
+
+
+class Receiving:
+    """Opens and closes the platform. ``renew`` gives another object of the platform, for one that had to stop polling."""
+
+    def __init__(
+        self,
+        store: AwaitedStore,
+        bot: str,
+        leases: Leases,
+        platform: Platform,
+        renew: Callable[[], Platform] | None,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        self.platform = platform
+        self._store = store
+        self._session_id = f"{bot}{POLLER}"
+        self._leases = leases
+        self._renew = renew
+        self._on_error = on_error
+        self._lease: Lease | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, receive: Receive) -> None:
+        """Begin to receive, or to wait for the lease. Raises what the platform's ``open`` raises where it is opened at once."""
+        if not (self._store.full and getattr(self.platform, "polls", False)):
+            await self.platform.open(receive, COMMANDS)
+            return
+        await self._store.finish("create_session", self._session_id)
+        self._lease = await self._leases.take(self._session_id, self._session_id)
+        if self._lease is not None:
+            await self.platform.open(receive, COMMANDS)
+        self._task = asyncio.create_task(self._watch(receive))
+
+    async def close(self) -> None:
+        """Stop receiving, and give the lease up."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self.platform.close()
+        if self._lease is not None:
+            await self._lease.release()
+            self._lease = None
+
+    async def _watch(self, receive: Receive) -> None:
+        """Poll while the lease is held; take it when it comes free."""
+        while True:
+            await asyncio.sleep(self._leases.seconds / 6)
+            try:
+                if self._lease is None:
+                    self._lease = await self._leases.take(self._session_id, self._session_id)
+                    if self._lease is not None:
+                        await self.platform.open(receive, COMMANDS)
+                elif not self._lease.held:
+                    await self._stop_polling()
+            except Exception as error:  # noqa: BLE001  # reported, and tried again
+                self._on_error(error)
+                if self._lease is not None:
+                    await self._stop_polling()
+
+    async def _stop_polling(self) -> None:
+        lease, self._lease = self._lease, None
+        old = self.platform
+        if self._renew is not None:
+            # The answers in flight go out by the new one.
+            self.platform = self._renew()
+        await old.close()
+        if lease is not None:
+            await lease.release()

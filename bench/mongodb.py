@@ -1,4 +1,4 @@
-"""What the MongoDB store costs beside the bare driver on one private server: appends, reads, forks, many sessions at once."""
+"""What the MongoDB store costs beside the bare driver on one private server: appends, reads, forks, many sessions at once, words, bytes."""
 
 from __future__ import annotations
 
@@ -8,29 +8,36 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from typing import Any
 
 from pymongo import AsyncMongoClient, MongoClient, ReturnDocument, WriteConcern
 
 from bench.material import build, history, messages
-from bench.measure import Bar, Side, each, interleave, ratio_bar
+from bench.measure import Bar, Side, each, interleave, ratio_bar, time_bar
 from bench.plan import Plan
+from bench.server_sizes import words
 from tests.servers.mongodb import DATABASE, server
 from turnlog.backends.mongodb import MongoBackend
 from turnlog.backends.mongodb.documents import CHUNK, STATE
 from turnlog.backends.mongodb.schema import HISTORY_INDEXES
+from turnlog.heads import Head
 from turnlog.store.aio import AsyncSessionStore
+from turnlog.store.drive import drive
 from turnlog.store.sync import SessionStore
 
 GROUP = "MongoDB"
-APPEND, GROWTH, READ, HEAD, CONCURRENT = 1.3, 1.2, 2.0, 2.0, 1 / 0.8
+APPEND, GROWTH, READ, HEAD, CONCURRENT, INDEXED = 1.3, 1.2, 2.0, 2.0, 1 / 0.8, 1.8
 LENGTHS = (10, 10_000, 100_000)
 LAST = 50
 SESSIONS = 64
 POWER = WriteConcern(w="majority", j=True)
 KEPT = CHUNK + CHUNK // 2
 """Records that a buffer holds on average."""
+SEARCHED = "searched_"
+"""Prefix of the store that indexes words."""
+DAY = 86_400.0
 
 
 class Bare:
@@ -77,7 +84,10 @@ def mongodb_bars(plan: Plan) -> Iterator[Bar]:
         yield from _append_bars(plan, store, database)
         yield from _read_bars(plan, store, database)
         yield from _head_bars(plan, store, database)
+        yield from _ending_bars(plan, url, database)
+        yield from _search_bars(plan, url, database)
         yield from _concurrent_bars(plan, url)
+        yield from _size_bars(plan, url, database)
 
 
 def _prepare(database: Any) -> None:
@@ -173,6 +183,72 @@ def _head_bars(plan: Plan, store: SessionStore, database: Any) -> Iterator[Bar]:
         taken = interleave(sides, rounds=plan.rounds, batch=10)
     for what, limit in (("fork", HEAD), ("snapshot", None)):
         yield ratio_bar(GROUP, f"{what} of {LENGTHS[-1]:,}", taken[what], taken["row"], limit=limit, against="one row by the bare driver")
+
+
+def _ending_bars(plan: Plan, url: str, database: Any) -> Iterator[Bar]:
+    """Appends to a session that ends, unless they go on."""
+    bare, name = Bare(database), "ending"
+    with SessionStore(MongoBackend(url)) as store:
+        now = time.time()
+        head = Head(session_id=name, run="run of ending", born="b", created_at=now, updated_at=now, ttl=DAY)
+        drive(store.backend.put_head(head, expect=None))
+        sides = {"ours": _adding(partial(store.add_message, name)), "floor": _adding(partial(bare.add, str(LENGTHS[0])))}
+        with plan.progress.step(f"{GROUP}: appending with a ttl"):
+            taken = interleave(sides, rounds=plan.rounds, batch=CHUNK)
+    against = "the same documents, without a ttl, by the bare driver"
+    yield ratio_bar(GROUP, "append to a session with a ttl", taken["ours"], taken["floor"], limit=APPEND, against=against)
+
+
+def _search_bars(plan: Plan, url: str, database: Any) -> Iterator[Bar]:
+    """Appends whose words are indexed, of texts with words as frequent as in a language; and what finding them costs."""
+    bare, name, texts = Bare(database), "searched", words()
+    backend = MongoBackend(url, prefix=SEARCHED, search=True)
+    with SessionStore(backend) as store:
+        with plan.progress.step(f"{GROUP}: writing {LENGTHS[1]:,} messages with their words"):
+            for _ in range(LENGTHS[1] // 100):
+                store.add_messages(name, [{"role": "user", "content": next(texts)} for _ in range(100)])
+
+        def adding(add: Callable[[str, str], object]) -> Side:
+            def run(number: int) -> float:
+                batch = [next(texts) for _ in range(number)]
+                begin = time.perf_counter()
+                for text in batch:
+                    add("user", text)
+                return time.perf_counter() - begin
+
+            return run
+
+        sides = {"ours": adding(partial(store.add_message, name)), "floor": adding(partial(bare.add, str(LENGTHS[1])))}
+        with plan.progress.step(f"{GROUP}: appending with words"):
+            taken = interleave(sides, rounds=plan.rounds, batch=CHUNK)
+        title = f"append, words indexed, message {LENGTHS[1]:,}"
+        against = "the same documents without words by the bare driver"
+        yield ratio_bar(GROUP, title, taken["ours"], taken["floor"], limit=INDEXED, against=against)
+        first = next(words()).split()
+        finding = {
+            "rare": each(lambda: drive(backend.find([first[0]], limit=50))),
+            "common": each(lambda: drive(backend.find(first[1:4], limit=50))),
+        }
+        with plan.progress.step(f"{GROUP}: finding words"):
+            taken = interleave(finding, rounds=max(5, plan.rounds // 10), batch=2)
+    for what, series in taken.items():
+        yield time_bar(GROUP, f"finding {what} words in {LENGTHS[1]:,} messages", series, limit_ms=None)
+
+
+def _size_bars(plan: Plan, url: str, database: Any) -> Iterator[Bar]:
+    """Bytes of a message of 200 bytes: in documents, in them as they lie on the disk, in indexes."""
+    for prefix, search in (("sized_", False), ("sized_words_", True)):
+        texts = words()
+        with SessionStore(MongoBackend(url, prefix=prefix, search=search)) as store, plan.progress.step(f"{GROUP}: {plan.tree:,} messages"):
+            for number in range(plan.tree // 50):
+                for _ in range(10):
+                    store.add_messages(f"s{number % 100}", [{"role": "user", "content": next(texts)} for _ in range(5)])
+        database.client.admin.command("fsync")
+        stats = [database.command("collStats", f"{prefix}{name}") for name in ("history", "texts")]
+        for what, field in (("documents", "size"), ("documents, on the disk", "storageSize"), ("indexes, on the disk", "totalIndexSize")):
+            value = sum(one[field] for one in stats) / plan.tree
+            title = f"a message of 200 bytes{', words indexed' if search else ''}: {what}"
+            yield Bar(group=GROUP, name=title, unit="bytes", value=value, low=value, high=value)
 
 
 def _concurrent_bars(plan: Plan, url: str) -> Iterator[Bar]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.peers import PeerFigure
 from bench.report import by_name, duration
+from bench.server_peers import ServerFigure
 
 WIDTH, HEIGHT = 880, 860
 LEFT, PANEL = 66, 440
@@ -64,8 +65,8 @@ class Scale:
         return self.start + (math.log10(value) - self.low) / ((self.high - self.low) or 1) * (self.stop - self.start)
 
 
-def picture(figures: Sequence[PeerFigure]) -> str:
-    """The SVG document."""
+def picture(figures: Sequence[PeerFigure | ServerFigure], first_colour: int = 0) -> str:
+    """The SVG document; ``first_colour`` is that of the first store."""
     rows = by_name(figures)
     panels = []
     for top, title, value in zip(TOPS, ("One append", "Reading the last 50 messages"), (_append, _last), strict=True):
@@ -73,7 +74,7 @@ def picture(figures: Sequence[PeerFigure]) -> str:
         for place, (name, row) in enumerate(rows.items()):
             points = tuple((length, seconds) for length, each in sorted(row.items()) if (seconds := value(each)) is not None)
             if points:
-                lines.append(Line(name, place, points))
+                lines.append(Line(name, first_colour + place, points))
         panels.append(_panel(top, title, lines))
     text = "; ".join(
         f"{name}: {', '.join(f'{duration(each.append)} at {each.length:,}' for each in row.values())}" for name, row in rows.items()

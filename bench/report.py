@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.measure import Bar
 from bench.peers import PeerFigure
+from bench.server_peers import Databases, ServerFigure
 
+Figure = TypeVar("Figure", PeerFigure, ServerFigure)
 WIDTH = 58
 LEAST = {"µs": 1e-6, "ms": 1e-3, "s": 1.0}
 
@@ -21,6 +23,7 @@ class Results:
     quick: bool
     bars: list[Bar] = field(default_factory=list)
     peers: list[PeerFigure] = field(default_factory=list)
+    databases: Databases | None = None
     failures: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -30,6 +33,7 @@ class Results:
             "quick": self.quick,
             "bars": [bar.to_dict() for bar in self.bars],
             "peers": [figure.to_dict() for figure in self.peers],
+            "databases": self.databases and self.databases.to_dict(),
             "failures": self.failures,
         }
 
@@ -40,6 +44,11 @@ def duration(seconds: float | None) -> str:
         return ""
     unit, size = next(((unit, size) for unit, size in LEAST.items() if seconds < 1000 * size), ("s", 1.0))
     return f"{_digits(seconds / size)} {unit}"
+
+
+def times(ratio: float) -> str:
+    """A ratio as a factor."""
+    return f"{_digits(ratio)} x"
 
 
 def _digits(value: float) -> str:
@@ -89,9 +98,9 @@ def peer_lines(figures: Sequence[PeerFigure]) -> Iterable[str]:
         yield f"  {name:{WIDTH}}{added}  {read}  {'yes' if next(iter(row.values())).power else 'no'}"
 
 
-def by_name(figures: Iterable[PeerFigure]) -> dict[str, dict[int, PeerFigure]]:
+def by_name(figures: Iterable[Figure]) -> dict[str, dict[int, Figure]]:
     """The figures of each store by length."""
-    rows: dict[str, dict[int, PeerFigure]] = {}
+    rows: dict[str, dict[int, Figure]] = {}
     for each in figures:
         rows.setdefault(each.name, {})[each.length] = each
     return rows

@@ -70,6 +70,7 @@ class Agent:
         self._options = {"output_type": output_type, "retries": retries, "model_settings": model_settings}
         self._usage_limits = usage_limits
         self._timeout = timeout
+        self._further: str | None = None
         self._noted = False
         chosen = self.memory.store if session_store is None else session_store
         self.session_store = chosen
@@ -148,16 +149,21 @@ class Agent:
         """``aresume`` for plain Python."""
         return loop.run(lambda: self.aresume(turn_id))
 
-    def on_session(self, session_id: str, *, store: Any = None, user_id: str | None = None) -> Agent:
+    def on_session(
+        self, session_id: str, *, store: Any = None, user_id: str | None = None, wait: float | None = None, instructions: str | None = None
+    ) -> Agent:
         """An agent like this one on another session, for whoever serves many: all that is not of a session is shared, and costs nothing.
 
         ``store``: where the session is, as ``memory["store"]`` or opened already; None: in this agent's store. ``user_id``: None for
-        this agent's. Nothing is opened or read; a store that was opened here stays with the agent that opened it.
+        this agent's. ``wait``: as ``memory["wait"]``; None: this agent's. ``instructions`` follow this agent's own. Nothing is opened or
+        read; a store that was opened here stays with the agent that opened it.
         """
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.session_id = session_id
-        twin.memory = replace(self.memory, session_id=session_id, user_id=user_id or self.memory.user_id)
+        waits = self.memory.wait if wait is None else wait
+        twin.memory = replace(self.memory, session_id=session_id, user_id=user_id or self.memory.user_id, wait=waits)
+        twin._further = instructions
         if store is not None:
             twin._store = store if isinstance(store, AwaitedStore) else AwaitedStore(store)
         twin.last_turn = None
@@ -209,6 +215,13 @@ class Agent:
         """Erase the messages of the session."""
         loop.run(lambda: self._store.call("clear_session", self.session_id))
 
+    def prepare(self) -> None:
+        """Make, in the event loop at work, what turns here and of ``on_session``'s agents share, so that the first does not wait for it.
+
+        Raises ModelNotConfiguredError and whatever else is wrong with model and tools.
+        """
+        self._ready()
+
     async def aclose(self) -> None:
         """Close the store, if the agent opened it by its URL or as the default one. Idempotent; the agent is then done."""
         await self._store.close()
@@ -258,7 +271,15 @@ class Agent:
                 for gone in [loop for loop in self._loops if loop.is_closed()]:
                     del self._loops[gone]
                 self._loops[here] = self._loop()
-            runner = Runner(self._loops[here], self._store, self.session_id, self.memory, self._usage_limits, self._timeout)
+            runner = Runner(
+                self._loops[here],
+                self._store,
+                self.session_id,
+                self.memory,
+                usage_limits=self._usage_limits,
+                instructions=self._further,
+                timeout=self._timeout,
+            )
             self._runners = {loop: one for loop, one in self._runners.items() if not loop.is_closed()} | {here: runner}
         return self._runners[here]
 

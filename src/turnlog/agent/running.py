@@ -44,13 +44,22 @@ class Runner:
     """Runs turns of one agent on one session."""
 
     def __init__(
-        self, loop: Loop[Any, Any], store: AwaitedStore, session_id: str, memory: Memory, usage_limits: Any, timeout: float | None
+        self,
+        loop: Loop[Any, Any],
+        store: AwaitedStore,
+        session_id: str,
+        memory: Memory,
+        *,
+        usage_limits: Any,
+        instructions: str | None,
+        timeout: float | None,
     ) -> None:
         self._loop = loop
         self._store = store
         self._memory = memory
         self._session_id = session_id
         self._usage_limits = usage_limits
+        self._instructions = instructions
         self._timeout = timeout
         self._known = Known()
         self._rebuilt = Rebuilt()
@@ -73,7 +82,7 @@ class Runner:
             given = [*history, *produced.before]
             async with (
                 asyncio.timeout(self._timeout),
-                self._loop.iter(prompt, message_history=given, usage_limits=self._usage_limits) as run,
+                self._loop.iter(prompt, message_history=given, usage_limits=self._usage_limits, instructions=self._instructions) as run,
             ):
                 produced.run = run
                 await self._go(run, produced, emit)

@@ -73,7 +73,7 @@ class _Server(uvicorn.Server):
 
 async def _serve(turns: Turns, server: uvicorn.Server, listener: socket.socket) -> None:
     # What is wrong with the agent is told now, and not to the first who asks.
-    turns.prepare()
+    turns.agent.prepare()
     await server.serve(sockets=[listener])
 
 

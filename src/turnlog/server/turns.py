@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -57,22 +56,7 @@ class Turns:
         return self._on(name, asked, AwaitedStore(store), 0.0)
 
     def _on(self, key: str, asked: Asked, store: AwaitedStore, wait: float) -> Agent:
-        twin = self.agent.on_session(key, store=store, user_id=asked.user_id)
-        twin.memory = replace(twin.memory, wait=wait)
-        if asked.instructions is not None:
-            self._tell(twin, asked.instructions)
-        return twin
-
-    def _tell(self, twin: Agent, instructions: str) -> None:
-        """Give one request's agent further instructions. It then has a loop of its own, over the model that all share."""
-        self.prepare()
-        model = self.agent._loops[asyncio.get_running_loop()].model
-        twin._instructions = "\n\n".join(filter(None, (twin._instructions, instructions)))
-        twin._model, twin._loops = (model, None, None), {}
-
-    def prepare(self) -> None:
-        """Make what all turns of this event loop share. Raises ModelNotConfiguredError and whatever else is wrong with the agent."""
-        self.agent._ready()
+        return self.agent.on_session(key, store=store, user_id=asked.user_id, wait=wait, instructions=asked.instructions)
 
     async def close(self) -> None:
         """Wait for the turns that have not ended, and close what was opened."""

@@ -20,6 +20,11 @@ def open_store(place: Path, *, max_messages: int | None = None) -> SessionStore:
     return SessionStore(_backend(place, asynchronous=False), max_messages)
 
 
+def open_searching_store(place: Path, *, max_messages: int | None = None) -> SessionStore:
+    """The sync store of a place, which indexes words."""
+    return SessionStore(_backend(place, asynchronous=False, search=True), max_messages)
+
+
 def open_async_store(place: Path, *, max_messages: int | None = None) -> AsyncSessionStore:
     """The async store of a place."""
     return AsyncSessionStore(_backend(place, asynchronous=True), max_messages)
@@ -31,8 +36,8 @@ def prefix_of(place: Path) -> str:
     return f"kit_{plain}_{sha256(str(place).encode()).hexdigest()[:16]}_"
 
 
-def _backend(place: Path, *, asynchronous: bool) -> MongoBackend:
-    return MongoBackend(os.environ[VARIABLE], asynchronous=asynchronous, prefix=prefix_of(place), durability="process", pool_size=16)
+def _backend(place: Path, **options: Any) -> MongoBackend:
+    return MongoBackend(os.environ[VARIABLE], prefix=prefix_of(place), durability="process", pool_size=16, **options)
 
 
 class Between:

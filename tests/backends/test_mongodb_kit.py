@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.backends.mongodb_stores import open_async_store, open_store
+from tests.backends.mongodb_stores import open_async_store, open_searching_store, open_store
 from tests.servers.mongodb import VARIABLE, shared_url
 from turnlog.testing import verify_store
 
@@ -27,7 +27,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("only", PARTS, ids=lambda part: part[0])
 @pytest.mark.parametrize(
-    "factory", [pytest.param(open_store, id="sync"), pytest.param(open_async_store, id="async", marks=pytest.mark.soak)]
+    "factory",
+    [
+        pytest.param(open_store, id="sync"),
+        pytest.param(open_async_store, id="async", marks=pytest.mark.soak),
+        pytest.param(open_searching_store, id="search", marks=pytest.mark.soak),
+    ],
 )
 def test_mongodb_keeps_every_promise(factory: Any, only: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, shared_url())  # for the processes that the kit starts

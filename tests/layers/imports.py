@@ -54,7 +54,10 @@ AREAS = {
     "transfer": Area(may=STORES | {"forms"}),
     "integrations": Area(may=STORES | {"forms"}, third_party=frozenset({"agents", "pydantic", "pydantic_ai"})),
     "agent": Area(may=STORES | {"forms", "turns", "integrations"}, third_party=frozenset({"httpx2", "pydantic_ai"})),
-    "bots": Area(may=STORES | {"forms", "turns", "integrations", "agent"}, third_party=frozenset({"pydantic_ai", "telegram", "uvicorn"})),
+    "bots": Area(
+        may=STORES | {"forms", "turns", "integrations", "agent"},
+        third_party=frozenset({"aiohttp", "discord", "pydantic_ai", "slack_bolt", "slack_sdk", "starlette", "telegram", "uvicorn"}),
+    ),
     "server": Area(may=STORES | {"agent", "integrations"}, third_party=frozenset({"pydantic_ai", "pydantic_core", "starlette", "uvicorn"})),
     "cli": Area(
         may=STORES | {"forms", "transfer", "testing", "agent", "bots", "server"},

@@ -10,3 +10,4 @@ if _pymongo.version_tuple < (4, 13):
 
 from turnlog.backends.mongodb.backend import MongoBackend as MongoBackend
 from turnlog.backends.mongodb.backend import open_backend as open_backend
+from turnlog.backends.mongodb.schema import schema_text as schema_text

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from turnlog.errors import UnsupportedVerbError
 
-OWN_OPTIONS = ("prefix", "durability", "pool_size", "timeout", "create")
+OWN_OPTIONS = ("prefix", "durability", "pool_size", "timeout", "create", "search")
 """Options of a URL that are turnlog's; all others are the driver's."""
 
 
@@ -21,11 +21,13 @@ def split_url(url: str) -> tuple[str, dict[str, Any]]:
         for name, kind in (("pool_size", int), ("timeout", float)):
             if name in options:
                 options[name] = kind(options[name])
-        if "create" in options:
-            options["create"] = {"true": True, "1": True, "false": False, "0": False}[options["create"]]
+        for name in ("create", "search"):
+            if name in options:
+                options[name] = {"true": True, "1": True, "false": False, "0": False}[options[name]]
     except (ValueError, KeyError) as error:
         text = (
-            "a MongoDB store's URL takes pool_size=NUMBER, timeout=SECONDS, create=true or false, prefix=NAME, durability=power or process"
+            "a MongoDB store's URL takes pool_size=NUMBER, timeout=SECONDS, create=true or false, search=true or false, prefix=NAME, "
+            "durability=power or process"
         )
         raise UnsupportedVerbError(text, verb="open", reason="no such option") from error
     return (f"{plain}?{urlencode(rest, quote_via=quote)}" if rest else plain) if mark else url, options

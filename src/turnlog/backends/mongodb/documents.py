@@ -10,6 +10,7 @@ from bson import ObjectId
 from turnlog.backends.mongodb.driver import Document
 from turnlog.backends.text_keys import from_key, to_key
 from turnlog.messages import Record
+from turnlog.words import words_of_body
 
 CHUNK = 32
 """Records of a chunk; how many the buffer takes before they are moved. A part of the format."""
@@ -21,9 +22,17 @@ INLINE_BATCH = 512 * 1024
 """Bytes of all texts of a batch that lie in the buffer; of a larger batch each text lies outside."""
 LARGEST_BATCH = 50_000
 """Records of one append: their ids have to fit into one document."""
+INDEXED_CHUNK = CHUNK // 2
+"""The same as ``CHUNK`` where words are indexed: the server looks at all words of a head at each append. No part of the format."""
+INLINE_WORDS = 8 * 1024
+"""Characters of a record's words that lie in the buffer; more are in a document of their own."""
+INLINE_BATCH_WORDS = 128 * 1024
+"""Characters of all words of a batch that lie in the buffer."""
 
-STATE = {"_id": 0, "run": 1, "counter": 1, "length": 1, "offset": 1, "base": 1, "mid": 1, "size": 1}
+_STATE_FIELDS = ("run", "counter", "length", "offset", "base", "mid", "size", "ttl", "expires", "claimed", "words")
+STATE = {"_id": 0, **dict.fromkeys(_STATE_FIELDS, 1)}
 """What an append is told of the head."""
+NOT_THERE = {"$exists": False}
 EVERYTHING = 2**31 - 1
 
 
@@ -34,12 +43,24 @@ def text_size(text: str | None) -> int:
     return len(text) if text.isascii() else 4 * len(text)
 
 
-def to_entry(record: Record) -> Document:
-    """A record as an element of a buffer: id, time, body, and meta if there is one."""
-    entry = {"i": to_key(record.id), "t": record.time, "b": record.body}
+def words_size(words: Sequence[str]) -> int:
+    """Bytes that words take in a document, or a few more or less."""
+    return sum(map(len, words)) + 8 * len(words)
+
+
+def to_entry(record: Record, *, words: bool) -> Document:
+    """A record as an element of a buffer: id, time, body, meta if there is one, and its words where these are indexed."""
+    entry: Document = {"i": to_key(record.id), "t": record.time, "b": record.body}
     if record.meta is not None:
         entry["m"] = record.meta
+    if words:
+        entry["w"] = words_of_body(record.body)
     return entry
+
+
+def kind_of(words: bool) -> Document:
+    """What a document with records says of their words: they are all indexed, or none is yet."""
+    return {"words": True} if words else {"plain": True}
 
 
 def to_record(seq: int, entry: Document) -> Record:
@@ -47,14 +68,15 @@ def to_record(seq: int, entry: Document) -> Record:
     return Record(seq, from_key(entry["i"]), entry["t"], entry["b"], entry.get("m"))
 
 
-def chunks(key: str, run: str, entries: Sequence[Document], mark: ObjectId) -> list[Document]:
+def chunks(key: str, run: str, entries: Sequence[Document], mark: ObjectId, *, words: bool) -> list[Document]:
     """The chunks of a run that begins with these elements, with the mark of who writes them."""
     found = []
     for base in range(0, len(entries), CHUNK):
         part = list(entries[base : base + CHUNK])
         place = {"run": run, "base": base}
         ids = [entry["i"] for entry in part]
-        found.append({"_id": place, "s": key, "run": run, "base": base, "end": base + len(part), "buf": part, "k": ids, "op": mark})
+        chunk = {"_id": place, "s": key, "run": run, "base": base, "end": base + len(part), "buf": part, "k": ids, "op": mark}
+        found.append({**chunk, **kind_of(words)})
     return found
 
 
@@ -71,7 +93,7 @@ def copy_to_chunks(state: Document, key: str, collection: str, mark: ObjectId) -
     }
     return [
         {"$match": head_at(state, key)},
-        {"$project": {"s": 1, "run": 1, "part": {"$map": {"input": {"$range": [0, size, CHUNK]}, "as": "at", "in": part}}}},
+        {"$project": {"s": 1, "run": 1, "words": 1, "part": {"$map": {"input": {"$range": [0, size, CHUNK]}, "as": "at", "in": part}}}},
         {"$unwind": "$part"},
         {
             "$project": {
@@ -83,6 +105,8 @@ def copy_to_chunks(state: Document, key: str, collection: str, mark: ObjectId) -
                 "buf": "$part.buf",
                 "k": "$part.buf.i",
                 "op": {"$literal": mark},
+                "words": 1,
+                "plain": {"$cond": ["$words", "$$REMOVE", True]},
             }
         },
         {"$match": {"k.0": {"$exists": True}}},
@@ -107,7 +131,8 @@ def next_step(state: Document) -> list[Document]:
 def is_due(state: Document, count: int, size: int) -> bool:
     """Whether an append of ``count`` records and ``size`` bytes has filled the buffer; of many appends, one finds that it was it."""
     waiting = state["length"] - state["mid"]
-    full = waiting // CHUNK > (waiting - count) // CHUNK
+    chunk = INDEXED_CHUNK if "words" in state else CHUNK
+    full = waiting // chunk > (waiting - count) // chunk
     return bool(full or state["size"] // SPILL_BYTES > (state["size"] - size) // SPILL_BYTES)
 
 

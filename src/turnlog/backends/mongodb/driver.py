@@ -15,15 +15,16 @@ from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient, MongoClient, ReadPreference, WriteConcern
 from pymongo.errors import ConfigurationError
 from pymongo.read_concern import ReadConcern
+from pymongo.server_type import SERVER_TYPE
+from pymongo.topology_description import TOPOLOGY_TYPE
 
 Document = dict[str, Any]
-
-LONG = 24 * 3600.0
-"""Seconds that a command may take which rewrites files."""
 
 # PyMongo writes whole commands to its log at level DEBUG, and with them the content of messages. Commands of others are logged as ever.
 _ours: ContextVar[bool] = ContextVar("turnlog_mongodb_command", default=False)
 logging.getLogger("pymongo.command").addFilter(lambda record: not _ours.get())
+
+ROUTERS = (TOPOLOGY_TYPE.Sharded, TOPOLOGY_TYPE.LoadBalanced)
 
 _left_open: list[Any] = []
 """Clients of a parent process: closing them in the child would end the parent's connections."""
@@ -36,14 +37,22 @@ class Driver(Protocol):
     own: bool
     """Whether turnlog opened the client."""
 
+    @property
+    def sharded(self) -> bool:
+        """Whether what was connected to is a router for shards, or may be one."""
+
     async def call(self, collection: str, method: str, *arguments: Any, quick: bool = False, **options: Any) -> Any:
         """What a method of a collection returns."""
 
-    async def rows(self, collection: str, method: str, *arguments: Any, **options: Any) -> list[Document]:
-        """All documents of the cursor that a method of a collection returns."""
+    async def rows(self, collection: str, method: str, *arguments: Any, settled: bool = False, **options: Any) -> list[Document]:
+        """All documents of the cursor that a method of a collection returns.
 
-    async def command(self, command: Mapping[str, Any]) -> Any:
-        """Run a command on the database that may take long."""
+        ``settled``: of a ``find``, what a majority of the replica set has, and that not before it has all that the primary has now, where
+        writes wait for a majority too. Else what another is still writing may be seen, and be gone with the primary.
+        """
+
+    async def command(self, command: Mapping[str, Any], *, seconds: float | None = None) -> Any:
+        """Run a command on the database; ``seconds``: how long it may take, where that is not what the client allows to all."""
 
     async def close(self) -> None:
         """Close what turnlog opened."""
@@ -76,6 +85,8 @@ class _Places:
             read_concern=ReadConcern("local"),
             write_concern=concern,
         )
+        self.client = client
+        self._waits = concern.document.get("w") == "majority"
         self._known: dict[tuple[str, bool], Any] = {}
 
     def get(self, name: str, quick: bool = False) -> Any:
@@ -84,6 +95,16 @@ class _Places:
             concern = WriteConcern(w=1, j=False) if quick else None
             found = self._known[name, quick] = self.database.get_collection(name, write_concern=concern)
         return found
+
+    @property
+    def settles(self) -> bool:
+        """Whether a majority may have less than the primary, and writes wait for it."""
+        servers = self.client.topology_description.server_descriptions().values()
+        return self._waits and any(server.server_type != SERVER_TYPE.Standalone for server in servers)
+
+    def settled(self, name: str) -> Any:
+        """The collection as a majority has it; in a session, once it has all that was there when the session last asked the primary."""
+        return self.database.get_collection(name, read_concern=ReadConcern("majority"))
 
 
 class BlockingDriver:
@@ -114,19 +135,32 @@ class BlockingDriver:
         places = self._places
         return places if places is not None and self._process == os.getpid() else self._open()
 
+    @property
+    def sharded(self) -> bool:
+        """See Driver.sharded."""
+        return self._client is not None and self._client.topology_description.topology_type in ROUTERS
+
     async def call(self, collection: str, method: str, *arguments: Any, quick: bool = False, **options: Any) -> Any:
         """See Driver.call."""
         with _unlogged():
             return getattr(self._ready().get(collection, quick), method)(*arguments, **options)
 
-    async def rows(self, collection: str, method: str, *arguments: Any, **options: Any) -> list[Document]:
+    async def rows(self, collection: str, method: str, *arguments: Any, settled: bool = False, **options: Any) -> list[Document]:
         """See Driver.rows."""
+        places = self._ready()
+        place = places.get(collection)
         with _unlogged():
-            return list(getattr(self._ready().get(collection), method)(*arguments, **options))
+            if not (settled and places.settles):
+                return list(getattr(place, method)(*arguments, **options))
+            with places.client.start_session() as session:
+                place.find_one(arguments[0], {"_id": 1}, session=session)
+                # A server alone has no such time; it was not known yet that it is.
+                place = place if session.operation_time is None else places.settled(collection)
+                return list(getattr(place, method)(*arguments, session=session, **options))
 
-    async def command(self, command: Mapping[str, Any]) -> Any:
+    async def command(self, command: Mapping[str, Any], *, seconds: float | None = None) -> Any:
         """See Driver.command."""
-        with _unlogged(), pymongo.timeout(LONG):
+        with _unlogged(), pymongo.timeout(seconds):
             return self._ready().database.command(command)
 
     async def close(self) -> None:
@@ -153,21 +187,35 @@ class AsyncDriver:
             self._places = _Places(self._client, self._database, self._concern)
         return self._places
 
+    @property
+    def sharded(self) -> bool:
+        """See Driver.sharded."""
+        return self._client is not None and self._client.topology_description.topology_type in ROUTERS
+
     async def call(self, collection: str, method: str, *arguments: Any, quick: bool = False, **options: Any) -> Any:
         """See Driver.call."""
         with _unlogged():
             return await getattr(self._ready().get(collection, quick), method)(*arguments, **options)
 
-    async def rows(self, collection: str, method: str, *arguments: Any, **options: Any) -> list[Document]:
+    async def rows(self, collection: str, method: str, *arguments: Any, settled: bool = False, **options: Any) -> list[Document]:
         """See Driver.rows."""
+        places = self._ready()
+        place = places.get(collection)
+        found: list[Document]
         with _unlogged():
-            cursor = getattr(self._ready().get(collection), method)(*arguments, **options)
-            found: list[Document] = await (cursor if hasattr(cursor, "to_list") else await cursor).to_list()
-            return found
+            if not (settled and places.settles):
+                cursor = getattr(place, method)(*arguments, **options)
+                found = await (cursor if hasattr(cursor, "to_list") else await cursor).to_list()
+                return found
+            async with places.client.start_session() as session:
+                await place.find_one(arguments[0], {"_id": 1}, session=session)
+                place = place if session.operation_time is None else places.settled(collection)
+                found = await getattr(place, method)(*arguments, session=session, **options).to_list()
+                return found
 
-    async def command(self, command: Mapping[str, Any]) -> Any:
+    async def command(self, command: Mapping[str, Any], *, seconds: float | None = None) -> Any:
         """See Driver.command."""
-        with _unlogged(), pymongo.timeout(LONG):
+        with _unlogged(), pymongo.timeout(seconds):
             return await self._ready().database.command(command)
 
     async def close(self) -> None:

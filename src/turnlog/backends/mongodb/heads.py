@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from bson import ObjectId
 
 from turnlog.backends.cursors import decode_cursor, encode_cursor
 from turnlog.backends.head_json import count_offset, decode_head, encode_head
-from turnlog.backends.mongodb.documents import CHUNK, chunks, to_entry
+from turnlog.backends.mongodb.documents import CHUNK, chunks, kind_of, to_entry
 from turnlog.backends.mongodb.driver import Document
+from turnlog.backends.mongodb.lives import end_of_life, life_of, watch
+from turnlog.backends.mongodb.outcomes import AnswerLostError, TakenError
 from turnlog.backends.mongodb.records import Records, revision_of
-from turnlog.backends.mongodb.server import AnswerLostError, TakenError
 from turnlog.backends.port import Page, Query
 from turnlog.backends.text_keys import after_prefix, from_key, to_key
 from turnlog.errors import ConflictError
@@ -20,8 +22,8 @@ from turnlog.heads import Head
 from turnlog.messages import Record
 
 HEAD = {"_id": 0, "s": 1, "body": 1, "run": 1, "counter": 1, "length": 1, "updated_at": 1}
-OPTIONAL = ("agent", "user", "parent")
-HEADS_ONLY = ("live", "own", "closed", "k", "mid", "size", "counter", "offset", "updated_at", "body", *OPTIONAL)
+OPTIONAL = ("agent", "user", "parent", "shed", "ttl", "expires")
+HEADS_ONLY = ("live", "own", "closed", "claimed", "gone", "k", "mid", "size", "counter", "offset", "updated_at", "body", *OPTIONAL)
 """Fields that a head loses when it leaves its session; what stays is a chunk."""
 TEXTS_AT_ONCE = 1_000
 RARE = 1_000
@@ -41,28 +43,34 @@ class Heads(Records):
         if len({record.id for record in records}) < len(records):
             text = f"run {head.run!r} cannot begin with these records: an id is given twice"
             raise ConflictError(text, session_id=head.session_id, expected=expect)
-        values = _values(head)
+        values = head_values(head)
         where: Document | None = None
         if expect is not None:
             if (at := revision_of(expect)) is None:
                 return False
             where = {"s": values["s"], "live": True, **at}
             if at["run"] == head.run and not records:
-                return await self._store(values, {**where, "closed": {"$ne": True}})
+                return await self._store(values, {**where, "closed": {"$ne": True}}, head)
             if await self._is_closed(head.run) or not await self._empty_buffer(values["s"], where):
                 return False
             where["buf.0"] = {"$exists": False}
         beginning = await self._write_beginning(values, records, head.length)
-        stored = await self._store({**values, **beginning}, where)
-        if not stored and records:
+        stored = await self._store({**values, **beginning}, where, head)
+        if stored:
+            self._lives.learn(values["s"], values)
+        elif records:
             await self._take_back(head.run, values["op"])
         return stored
 
-    async def _store(self, values: Document, where: Document | None) -> bool:
+    async def _store(self, values: Document, where: Document | None, head: Head) -> bool:
         """Insert a head, or put it in the place of the one that ``where`` finds; False if that one is gone, or the run is closed.
 
         If the answer is lost it is tried again, and the mark ``op`` in what is stored tells whether the first try went through.
         """
+        if head.ttl is not None:
+            # A note that is lost with a failover leaves remains that only compacting finds.
+            with suppress(TakenError):  # somebody else has just written the same
+                await self._server.call(self._history, "bulk_write", [watch(values["s"], head)], quick=True)
         try:
             return await self._store_once(values, where)
         except AnswerLostError as error:
@@ -81,11 +89,7 @@ class Heads(Records):
             if where is None:
                 await self._server.call(self._history, "insert_one", dict(values), again=False)
                 return True
-            gone = [name for name in OPTIONAL if name not in values]
-            if "buf" in values:
-                gone.append("closed")
-            change = {"$set": values, "$unset": dict.fromkeys(gone, "")} if gone else {"$set": values}
-            return bool((await self._server.call(self._history, "update_one", where, change, again=False)).matched_count)
+            return bool((await self._server.call(self._history, "update_one", where, _change(values), again=False)).matched_count)
         except TakenError:
             return False
 
@@ -104,17 +108,18 @@ class Heads(Records):
 
     async def _write_beginning(self, values: Document, records: Sequence[Record], length: int) -> Document:
         """The fields of a head whose run is new: its first records, or where they end if they are written to chunks here."""
-        entries = [to_entry(record) for record in records]
+        words = self._server.indexes_words
+        entries = [to_entry(record, words=words) for record in records]
         key, run = values["s"], values["run"]
         if self._texts.outside(entries):
             for start in range(0, len(entries), TEXTS_AT_ONCE):
                 await self._texts.move_out(key, run, entries[start : start + TEXTS_AT_ONCE])
-        fields = {"live": True, "end": float("inf"), "length": length, "size": 0}
+        fields = {"live": True, "end": float("inf"), "length": length, "size": 0, **kind_of(words)}
         if len(entries) <= CHUNK and length == len(entries):
             return {**fields, "base": 0, "mid": 0, "buf": entries, "k": [entry["i"] for entry in entries]}
         if entries:
             try:
-                await self._server.call(self._history, "insert_many", chunks(key, run, entries, values["op"]), again=False)
+                await self._server.call(self._history, "insert_many", chunks(key, run, entries, values["op"], words=words), again=False)
             except TakenError as error:
                 await self._take_back(run, values["op"])
                 text = f"run {run!r} cannot begin with these records: ids or places are taken"
@@ -150,30 +155,27 @@ class Heads(Records):
     async def list_heads(self, query: Query, *, cursor: str | None, limit: int) -> Page:
         """See Backend.list_heads."""
         where, index = await self._conditions(query)
-        heads: list[Document] = []
         if cursor is not None:
             updated_at, session_id = decode_cursor(cursor)
-            # Ties first, then what is older: each is one stretch of the index.
-            times, ids = where.get("updated_at", {}), where.get("s", {})
-            key = to_key(session_id)
-            before = {**ids, "$lt": min(key, ids.get("$lt", key), key=str.encode)}
-            if updated_at >= times.get("$gte", updated_at) and updated_at < times.get("$lt", float("inf")):
-                heads = await self._page({**where, "updated_at": updated_at, "s": before}, index, limit + 1)
-            where["updated_at"] = {**times, "$lt": min(updated_at, times.get("$lt", updated_at))}
-        if len(heads) <= limit:
-            heads += await self._page(where, index, limit + 1 - len(heads))
+            times = where.pop("updated_at", {})
+            # What is older, and the rest of those with the same time: each is one stretch of the index, and the server merges them.
+            behind: list[Document] = [{"updated_at": {**times, "$lt": min(updated_at, times.get("$lt", updated_at))}}]
+            if times.get("$gte", updated_at) <= updated_at < times.get("$lt", float("inf")):
+                behind.append({"updated_at": updated_at, "s": {"$lt": to_key(session_id)}})
+            where["$or"] = behind
+        newest_first = [("updated_at", -1), ("s", -1)]
+        heads = await self._server.rows(self._history, "find", where, HEAD, sort=newest_first, limit=limit + 1, hint=index)
         found = [_head(one) for one in heads[:limit]]
         more = len(heads) > limit and found
         return Page(found, encode_cursor(found[-1].updated_at, found[-1].session_id) if more else None)
-
-    async def _page(self, where: Document, index: str, limit: int) -> list[Document]:
-        newest_first = [("updated_at", -1), ("s", -1)]
-        return await self._server.rows(self._history, "find", where, HEAD, sort=newest_first, limit=limit, hint=index)
 
     async def _conditions(self, query: Query) -> tuple[Document, str]:
         """The filter, and the index that serves it."""
         where: Document = {"live": True}
         index = "by_time"
+        if query.expired_at is not None:
+            # Few, or they would be swept: sorted in memory, no more of them at once than a page has.
+            where["expires"] = {"$lte": query.expired_at}
         for name, text in (("agent", query.agent_name), ("user", query.user_id), ("parent", query.parent_id)):
             if text is not None:
                 where[name], index = to_key(text), f"by_{name}"
@@ -184,15 +186,18 @@ class Heads(Records):
             start = to_key(query.prefix)
             above = after_prefix(start)
             where["s"] = {"$gte": start} if above is None else {"$gte": start, "$lt": above}
-            if index == "by_time":
+            if index == "by_time" and query.expired_at is None:
                 alike = {"live": True, "s": where["s"]}
                 if await self._server.call(self._history, "count_documents", alike, limit=RARE + 1, hint="by_session") <= RARE:
                     index = "by_session"
-        return where, index
+        return where, "by_expiry" if query.expired_at is not None else index
 
 
-def _values(head: Head) -> Document:
-    """What any write of a head sets. An append raises ``counter`` and ``length``, and a run of the same name keeps its length."""
+def head_values(head: Head) -> Document:
+    """What any write of a head sets. An append raises ``counter`` and ``length``, and a run of the same name keeps its length.
+
+    ``gone``, when the server may remove it, stands only where no fork claims the run: ``_change`` sees to that.
+    """
     agent_name, user_id = head.fields.get("agent_name"), head.fields.get("user_id")
     values: Document = {
         "s": to_key(head.session_id),
@@ -203,9 +208,28 @@ def _values(head: Head) -> Document:
         "updated_at": head.updated_at,
         "body": encode_head(head),
         "op": ObjectId(),
+        **life_of(head),
     }
+    if head.shed:
+        values["shed"] = head.shed
+    if head.ttl is not None:
+        values["gone"] = end_of_life(values["expires"])
     optional: dict[str, Any] = {"agent": agent_name, "user": user_id, "parent": head.parent.session_id if head.parent else None}
     return values | {name: to_key(text) for name, text in optional.items() if isinstance(text, str)}
+
+
+def _change(values: Document) -> Document | list[Document]:
+    """The update that puts a head in the place of another."""
+    missing = [name for name in OPTIONAL if name not in values]
+    if "buf" in values:
+        # A new run, which no fork has claimed.
+        gone = [*missing, "closed", "claimed", "plain" if "words" in values else "words", *(() if "gone" in values else ("gone",))]
+        return {"$set": values, "$unset": dict.fromkeys(gone, "")}
+    if "gone" not in values:
+        return {"$set": values, "$unset": dict.fromkeys([*missing, "gone"], "")}
+    literal = {name: {"$literal": value} for name, value in values.items()}
+    literal["gone"] = {"$cond": ["$claimed", "$$REMOVE", literal["gone"]]}
+    return [{"$set": literal}, *([{"$unset": missing}] if missing else [])]
 
 
 def _head(document: Document) -> Head:

@@ -13,6 +13,7 @@ from turnlog.backends.mongodb.documents import (
     CHUNK,
     EVERYTHING,
     LARGEST_BATCH,
+    NOT_THERE,
     STATE,
     copy_to_chunks,
     head_at,
@@ -25,7 +26,10 @@ from turnlog.backends.mongodb.documents import (
     to_record,
 )
 from turnlog.backends.mongodb.driver import Document
-from turnlog.backends.mongodb.server import Server, TakenError
+from turnlog.backends.mongodb.indexing import Indexing
+from turnlog.backends.mongodb.lives import Lives
+from turnlog.backends.mongodb.outcomes import TakenError
+from turnlog.backends.mongodb.server import Server
 from turnlog.backends.mongodb.texts import Texts
 from turnlog.backends.port import Appended
 from turnlog.backends.text_keys import to_key
@@ -36,6 +40,8 @@ from turnlog.messages import Record
 ATTEMPTS = 100
 """Times that an append is tried again because what refused it was gone when it was looked for."""
 BUFFER = {"_id": 0, "run": 1, "base": 1, "live": 1, "buf": 1}
+BUFFER_ALONE = {"_id": 0, "run": 1, "base": 1, "live": 1, **{f"buf.{name}": 1 for name in "itbmpq"}}
+"""The same without the words of the records."""
 
 
 class _Look(NamedTuple):
@@ -58,8 +64,10 @@ class Records:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._history, self._rows, self._claims = server.collections.history, server.collections.rows, server.collections.claims
+        self._history, self._rows = server.collections.history, server.collections.rows
         self._texts = Texts(server)
+        self._indexing = Indexing(server, self._texts)
+        self._lives = Lives()
 
     # Appending --------------------------------------------------------------------------------------------------------
 
@@ -69,26 +77,34 @@ class Records:
             text = f"{len(records)} messages at once are too many, {LARGEST_BATCH} is the most: append them in smaller batches"
             raise InvalidMessageError(text, session_id=session_id)
         key = to_key(session_id)
+        await self._server.get_ready()
         for _ in range(ATTEMPTS):
             if records and len({record.id for record in records}) == len(records):
                 state = await self._push(key, records, now, expect)
                 if state is not None:
                     return Appended(f"{state['run']}.{state['counter']}", state["length"] + state["offset"], False)
             look = await self._look(key, records)
-            if look is None:
+            if look is None or look.state.get("expires", now + 1) <= now:
                 return None
             if 0 < len(look.known) < len(records):
                 # The batch may have come in whole between the two reads of the first look.
                 look = await self._look(key, records) or look
             if (known := _judge(session_id, records, look, expect)) is not None:
                 return known
+            self._lives.learn(key, look.state)
+            if "words" in look.state:
+                self._server.indexes_words = True
+            elif self._server.indexes_words:
+                await self._indexing.index_head(key)
         raise StorageError(f"session {session_id!r} refused an append {ATTEMPTS} times without a reason that lasted", session_id=session_id)
 
     async def _push(self, key: str, records: Sequence[Record], now: float, expect: str | None) -> Document | None:
         """Append in one operation; the head's state after it, or None when the server refused it, whatever for."""
-        entries = [to_entry(record) for record in records]
+        words = self._server.indexes_words
+        entries = [to_entry(record, words=words) for record in records]
         ids = [entry["i"] for entry in entries]
-        where: Document = {"s": key, "live": True, "buf.i": none_of(ids)}
+        living, raised = self._lives.at_append(key, now)
+        where: Document = {"s": key, "live": True, "buf.i": none_of(ids), **living, "words": True if words else NOT_THERE}
         if expect is not None:
             if (at := revision_of(expect)) is None:
                 return None
@@ -104,7 +120,7 @@ class Records:
         change = {
             "$push": {"buf": {"$each": entries}, "k": {"$each": ids}} if len(ids) > 1 else {"buf": entries[0], "k": ids[0]},
             "$inc": {"counter": 1, "length": len(ids), "size": size},
-            "$set": {"updated_at": now},
+            "$set": {"updated_at": now, **raised},
         }
         try:
             state = await self._change_head(where, change)
@@ -175,7 +191,9 @@ class Records:
 
     async def _overlapping(self, spans: Sequence[Stretch]) -> list[Document]:
         places = [{"run": run, "end": {"$gt": start}, "base": {"$lt": stop}} for run, start, stop in spans]
-        return await self._server.rows(self._history, "find", places[0] if len(places) == 1 else {"$or": places}, BUFFER)
+        where = places[0] if len(places) == 1 else {"$or": places}
+        names = BUFFER_ALONE if self._server.indexes_words else BUFFER
+        return await self._server.rows(self._history, "find", where, names, settled=True)
 
     # Erasing ----------------------------------------------------------------------------------------------------------
 
@@ -189,7 +207,7 @@ class Records:
                 return
         end = EVERYTHING if stop is None else stop
         where = {"run": run, "end": {"$gt": start}, "base": {"$lt": end}}
-        names = {"run": 1, "base": 1, "live": 1, "buf.i": 1, "buf.p": 1, "buf.q": 1}
+        names = {"run": 1, "base": 1, "live": 1, "buf.i": 1, "buf.p": 1, "buf.q": 1, "buf.x": 1}
         # Again until nothing is found: a buffer may be moved to a chunk between the look and the erasing.
         while documents := [
             (one, doomed) for one in await self._server.rows(self._history, "find", where, names) if (doomed := _within(one, start, end))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from bson.errors import BSONError
 from pymongo import errors as driver_errors
 
 from turnlog.backends.mongodb.driver import Document, Driver
-from turnlog.backends.mongodb.schema import FORMAT, VERSION, Names, indexes
+from turnlog.backends.mongodb.opening import Opening
+from turnlog.backends.mongodb.outcomes import AnswerLostError, TakenError
+from turnlog.backends.mongodb.schema import Names
 from turnlog.errors import (
     BackendUnavailableError,
     ClosedStoreError,
     CorruptSessionError,
-    FormatVersionError,
     SessionError,
     StorageError,
     UnsupportedVerbError,
@@ -28,24 +29,25 @@ TOO_LONG = (50, 262)
 UNSEEN = (13, 18, 8000)
 """Unauthorized, AuthenticationFailed, and Atlas's own."""
 DAMAGED = (1000, 50709)
-
-
-class AnswerLostError(BackendUnavailableError):
-    """Something was sent and the connection broke before the answer came: it has taken place, or not, or it still will."""
-
-
-class TakenError(Exception):
-    """A unique index refused the write."""
+STEPPED_DOWN = (91, 189, 10107, 11600, 11602, 13435, 13436)
+"""The server is no longer the primary, or is shutting down."""
+NUMBERED = "Transaction numbers are only allowed"
+"""What a standalone server says where PyMongo could not connect at first and then sends the write as it would to a replica set."""
+UNCONFIRMED = "stored it, but a majority of the replica set did not confirm it in time"
 
 
 class Server:
     """The store's collections. Getting ready may happen more than once at the same time."""
 
-    def __init__(self, driver: Driver, where: str, collections: Names, *, create: bool) -> None:
+    def __init__(self, driver: Driver, where: str, collections: Names, *, create: bool, search: bool) -> None:
         self.driver = driver
         self.collections = collections
-        self._where = where
-        self._create = create
+        self.where = where
+        self.indexes_words = False
+        """Whether records are written with their words: so it was found on opening, or at a head since."""
+        self.when_ready: Callable[[], Awaitable[None]] = _nothing
+        """What to do once the collections are ready, where search was asked for."""
+        self._create, self._search = create, search
         self._ready = False
         self._closed = False
 
@@ -56,24 +58,26 @@ class Server:
         Raises TakenError, AnswerLostError, StorageError and its kinds.
         """
         if not self._ready:
-            await self._get_ready()
-        return await (self._twice if again else self._once)(collection, method, *arguments, **options)
+            await self.get_ready()
+        return await (self.twice if again else self._once)(collection, method, *arguments, **options)
 
     async def rows(self, collection: str, method: str, *arguments: Any, **options: Any) -> list[Document]:
         """All documents that a ``find`` or an ``aggregate`` gives."""
         if not self._ready:
-            await self._get_ready()
+            await self.get_ready()
+        return await self.rows_twice(collection, method, *arguments, **options)
+
+    async def rows_twice(self, collection: str, method: str, *arguments: Any, **options: Any) -> list[Document]:
+        """``rows``, also where the store is still being opened."""
         try:
             return await self._rows_once(collection, method, *arguments, **options)
         except AnswerLostError:
             return await self._rows_once(collection, method, *arguments, **options)
 
-    async def command(self, command: Mapping[str, Any]) -> Any:
-        """Run a command on the database."""
-        if not self._ready:
-            await self._get_ready()
+    async def command(self, command: Mapping[str, Any], *, seconds: float | None = None) -> Any:
+        """Run a command on the database, also where the store is still being opened; ``seconds``: see Driver.command."""
         try:
-            return await self.driver.command(command)
+            return await self.driver.command(command, seconds=seconds)
         except driver_errors.PyMongoError as error:
             raise self.named(error) from error
 
@@ -84,7 +88,8 @@ class Server:
             self._ready = False
             await self.driver.close()
 
-    async def _twice(self, collection: str, method: str, *arguments: Any, **options: Any) -> Any:
+    async def twice(self, collection: str, method: str, *arguments: Any, **options: Any) -> Any:
+        """``call``, also where the store is still being opened."""
         try:
             return await self._once(collection, method, *arguments, **options)
         except AnswerLostError:
@@ -96,8 +101,9 @@ class Server:
         except driver_errors.DuplicateKeyError as error:
             raise TakenError from error
         except driver_errors.BulkWriteError as error:
-            if all(one.get("code") == TAKEN for one in (error.details or {}).get("writeErrors", [])):
-                raise TakenError from error
+            refused = (error.details or {}).get("writeErrors", [])
+            if refused and all(one.get("code") == TAKEN for one in refused):
+                raise TakenError(refused[0]["index"]) from error
             raise self.named(error) from error
         except (driver_errors.PyMongoError, BSONError) as error:
             raise self.named(error) from error
@@ -110,38 +116,16 @@ class Server:
 
     # Getting ready ----------------------------------------------------------------------------------------------------
 
-    async def _get_ready(self) -> None:
+    async def get_ready(self) -> None:
+        """Have the collections in the format of this version; the first call of every verb does it."""
+        if self._ready:
+            return
         if self._closed:
             raise ClosedStoreError("the store is closed: open a new one")
-        found = await self._version()
-        if found is None:
-            if not self._create:
-                text = f"{self._where} holds no turnlog collections by these names: let an account that may create them open the store once"
-                raise StorageError(text)
-            for collection, models in indexes(self.collections).items():
-                await self._twice(collection, "create_indexes", list(models))
-            # Written last: whoever sees it may rely on the indexes.
-            await self._write_version()
-            found = await self._version() or VERSION
-        if found > VERSION:
-            text = f"the store on {self._where} has format {found}, this turnlog knows formats up to {VERSION}: use a newer turnlog"
-            raise FormatVersionError(text, found=found, supported=VERSION)
+        self.indexes_words = await Opening(self, create=self._create, search=self._search).run()
         self._ready = True
-
-    async def _version(self) -> int | None:
-        found = await self._twice(self.collections.format, "find_one", {"_id": FORMAT})
-        if found is None:
-            return None
-        version = found.get("version")
-        if not isinstance(version, int):
-            raise CorruptSessionError(f"the format document of the store on {self._where} holds no number: restore a copy")
-        return version
-
-    async def _write_version(self) -> None:
-        try:
-            await self._twice(self.collections.format, "insert_one", {"_id": FORMAT, "version": VERSION})
-        except TakenError:
-            return
+        if self._search:
+            await self.when_ready()
 
     # Errors -----------------------------------------------------------------------------------------------------------
 
@@ -154,25 +138,36 @@ class Server:
             return self._away(f"{text} ({name})")
         if isinstance(error, driver_errors.NetworkTimeout):
             return self._away("did not answer in time; what was sent may have been stored")
+        code = getattr(error, "code", None)
+        if isinstance(error, driver_errors.BulkWriteError):
+            # The code of the whole says nothing; the first thing that went wrong ended it.
+            details = error.details or {}
+            if not details.get("writeErrors") and details.get("writeConcernErrors"):
+                return self._away(UNCONFIRMED)
+            code = next((one.get("code") for one in details.get("writeErrors", ())), code)
         broken = isinstance(error, driver_errors.PyMongoError) and error.has_error_label("RetryableWriteError")
-        if broken or isinstance(error, driver_errors.ConnectionFailure):
-            text = f"MongoDB at {self._where} broke the connection; what was sent may have been stored"
-            return AnswerLostError(text, host=self._where)
+        broken = broken or NUMBERED in str(error)
+        if broken or code in STEPPED_DOWN or isinstance(error, driver_errors.ConnectionFailure):
+            text = f"MongoDB at {self.where} broke the connection; what was sent may have been stored"
+            return AnswerLostError(text, host=self.where)
         if isinstance(error, driver_errors.WTimeoutError):
-            return self._away("stored it, but a majority of the replica set did not confirm it in time")
+            return self._away(UNCONFIRMED)
         if isinstance(error, driver_errors.InvalidOperation) and self._closed:
             return ClosedStoreError("the store is closed: open a new one")
         if isinstance(error, driver_errors.ConfigurationError):
-            text = f"PyMongo cannot use the address or the options of the store on {self._where}: {name}"
+            text = f"PyMongo cannot use the address or the options of the store on {self.where}: {name}"
             return UnsupportedVerbError(text, verb="open", reason="no address")
-        code = getattr(error, "code", None)
         if code in TOO_LONG:
             return self._away("gave up after its time limit")
         if code in UNSEEN:
-            return StorageError(f"MongoDB at {self._where} refuses this account ({code} {name}): check user, password and rights")
+            return StorageError(f"MongoDB at {self.where} refuses this account ({code} {name}): check user, password and rights")
         if code in DAMAGED:
-            return CorruptSessionError(f"MongoDB at {self._where} reports damaged data ({code} {name})")
-        return StorageError(f"MongoDB at {self._where} failed ({code} {name})", errno=errno.ENOSPC if code == NO_SPACE else None)
+            return CorruptSessionError(f"MongoDB at {self.where} reports damaged data ({code} {name})")
+        return StorageError(f"MongoDB at {self.where} failed ({code} {name})", errno=errno.ENOSPC if code == NO_SPACE else None)
 
     def _away(self, what: str) -> BackendUnavailableError:
-        return BackendUnavailableError(f"MongoDB at {self._where} {what}", host=self._where)
+        return BackendUnavailableError(f"MongoDB at {self.where} {what}", host=self.where)
+
+
+async def _nothing() -> None:
+    """Done."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from bson import ObjectId
 
-from turnlog.backends.mongodb.documents import INLINE, INLINE_BATCH, text_size
+from turnlog.backends.mongodb.documents import INLINE, INLINE_BATCH, INLINE_BATCH_WORDS, INLINE_WORDS, text_size, words_size
 from turnlog.backends.mongodb.driver import Document
 from turnlog.backends.mongodb.server import Server
 
@@ -17,6 +17,9 @@ PIECE = 2 * 1024 * 1024
 """Characters of a text in one document: at most 8 MB."""
 AT_ONCE = 64
 """Documents asked for in one round."""
+WORDS_PACK = 256 * 1024
+"""Characters of words in one document, and RECORDS_PACK records, unless a single one has more."""
+RECORDS_PACK = 64
 
 
 class Texts:
@@ -27,9 +30,16 @@ class Texts:
         self.collection = server.collections.texts
 
     def outside(self, entries: Sequence[Document]) -> bool:
-        """Whether a text of these elements must lie outside of them."""
+        """Whether a text or the words of these elements must lie outside of them."""
         sizes = [text_size(entry["b"]) + text_size(entry.get("m")) for entry in entries]
-        return sum(sizes) > INLINE_BATCH or max(sizes, default=0) > INLINE
+        if sum(sizes) > INLINE_BATCH or max(sizes, default=0) > INLINE:
+            return True
+        return self.has_many_words(entries)
+
+    def has_many_words(self, entries: Sequence[Document]) -> bool:
+        """Whether words of these elements must lie outside of them."""
+        words = [words_size(entry.get("w", ())) for entry in entries]
+        return sum(words) > INLINE_BATCH_WORDS or max(words, default=0) > INLINE_WORDS
 
     async def move_out(self, key: str, run: str, entries: Sequence[Document]) -> list[ObjectId]:
         """Write the texts of elements that are too long, and put references in their place; the ids of the new documents."""
@@ -40,8 +50,32 @@ class Texts:
             for inside, reference in (("b", "p"), ("m", "q")):
                 if text_size(entry.get(inside)) > limit:
                     entry[reference] = packs.add(entry.pop(inside))
-        await self._write(packs.documents)
-        return [document["_id"] for document in packs.documents]
+        documents = [*packs.documents, *self._words_of(key, run, entries)]
+        await self._write(documents)
+        return [document["_id"] for document in documents]
+
+    def _words_of(self, key: str, run: str, entries: Sequence[Document]) -> list[Document]:
+        """Take the words out of elements that have too many; the documents for them, each with words of several records."""
+        crowded = sum(words_size(entry.get("w", ())) for entry in entries) > INLINE_BATCH_WORDS
+        documents: list[Document] = []
+        free = 0
+        for entry in entries:
+            size = words_size(entry.get("w", ()))
+            if size <= (0 if crowded else INLINE_WORDS):
+                continue
+            if size > free or len(documents[-1]["buf"]) >= RECORDS_PACK:
+                documents.append({"_id": ObjectId(), "s": key, "run": run, "words": True, "buf": []})
+                free = WORDS_PACK
+            free -= size
+            documents[-1]["buf"].append({"i": entry["i"], "t": entry["t"], "w": entry.pop("w")})
+            entry["x"] = documents[-1]["_id"]
+        return documents
+
+    async def put_words(self, key: str, run: str, entries: Sequence[Document]) -> list[ObjectId]:
+        """Write the words of elements that have too many, and put references in their place; the ids of the new documents."""
+        documents = self._words_of(key, run, entries)
+        await self._write(documents)
+        return [document["_id"] for document in documents]
 
     async def fill_in(self, entries: Iterable[Document]) -> None:
         """Put the texts in the place of the references. A text that is gone leaves its element empty."""
@@ -76,8 +110,8 @@ class Texts:
         if wanted := list(ids):
             await self._server.call(self.collection, "delete_many", {"_id": {"$in": wanted}})
 
-    async def erase(self, entries: Iterable[Document]) -> None:
-        """Erase the texts of elements, and not those that share a document with them."""
+    async def erase(self, entries: Collection[Document]) -> None:
+        """Erase the texts and words of elements, and not those that share a document with them."""
         shared: dict[ObjectId, Document] = {}
         alone: list[ObjectId] = []
         for ids, number in (entry[name] for entry in entries for name in ("p", "q") if name in entry):
@@ -88,6 +122,8 @@ class Texts:
         await self.drop(alone)
         for identity, blanks in shared.items():
             await self._server.call(self.collection, "update_one", {"_id": identity}, {"$set": blanks})
+        for entry in (entry for entry in entries if "x" in entry):
+            await self._server.call(self.collection, "update_one", {"_id": entry["x"]}, {"$pull": {"buf": {"i": entry["i"]}}})
 
     async def drop_run(self, run: str, *, rows: bool) -> None:
         """Erase all texts of a run's records, or of its rows."""

@@ -145,6 +145,25 @@ def test_a_long_wait_is_told(api: DiscordApi) -> None:
     asyncio.run(run())
 
 
+def test_a_worker_that_only_sends_finds_the_network_later(api: DiscordApi) -> None:
+    async def run() -> None:
+        platform = Discord(TOKEN)
+        api.unplug()
+        for _ in range(2):
+            with pytest.raises(DeliveryError) as told:
+                await platform.send({"channel": 1007, "reply": None}, "hello")
+            assert not told.value.permanent
+        api.plug()
+        message_id = await platform.send({"channel": 1007, "reply": None}, "hello")
+        await platform.edit({"channel": 1007, "reply": None}, message_id, "changed")
+        assert api.texts() == ["changed"]
+        await platform.close()
+        await platform.close()
+        await Discord(TOKEN).close()
+
+    asyncio.run(run())
+
+
 def test_the_network_is_lost(api: DiscordApi) -> None:
     model = Model()
 
@@ -257,6 +276,21 @@ def test_what_cannot_be_stored_before_the_end_is_told(api: DiscordApi, caplog: p
     asyncio.run(run())
 
 
+def test_of_two_workers_one_is_connected_and_the_other_takes_over(api: DiscordApi, opened: Callable[[str], Open]) -> None:
+    async def run() -> None:
+        async with talking(opened("sqlite")(), lease=1.5) as first:
+            await said(api, first, "hello")
+            async with talking(opened("sqlite")(), lease=1.5) as second:
+                await asyncio.sleep(0.5)
+                assert api.calls["identify"] == 1
+                await first.bot.stop()
+                await eventually(lambda: api.calls["identify"] == 2)
+                assert await said(api, second, "who is there?") == "2: who is there?"
+                assert second.model.asked == ["who is there?"]
+
+    asyncio.run(run())
+
+
 def test_in_a_server_it_answers_what_mentions_it(api: DiscordApi) -> None:
     async def run() -> None:
         async with talking() as chat:
@@ -347,6 +381,7 @@ def test_a_client_of_your_own_goes_on_as_before(api: DiscordApi) -> None:
             assert await said(api, chat, "hello") == "1: hello"
             assert await commanded(api, chat, "new")
         assert not client.is_closed()
+        assert client.on_message == Mine.on_message.__get__(client)
         api.say("after the bot")
         await eventually(lambda: len(heard) == 2)
         assert heard == ["hello", "after the bot"]

@@ -79,3 +79,13 @@ def test_slack(tmp_path: Path) -> None:
     with SlackApi() as api:
         # What was sent while nobody was there is delivered when somebody is.
         talked(SLACK, "slack_bot", api.url, tmp_path, api.texts, lambda: api.say("hello"))
+
+
+@pytest.mark.parametrize("name", ["discord", "slack"])
+def test_a_package_that_is_missing_is_named(name: str, run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    package = {"discord": "discord", "slack": "slack_bolt"}[name]
+    options = {"discord": "", "slack": ", app_token='x'"}[name]
+    code = f"import sys; sys.modules[{package!r}] = None; import turnlog.bots.{name} as it; it.make(token='x'{options})"
+    complaint = run_python("-c", code, status=1).stderr.splitlines()[-1]
+    assert complaint.startswith("ImportError: ")
+    assert f"pip install 'turnlog[{name}]'" in complaint

@@ -17,6 +17,7 @@ from tests.bots.slack_api import APP_TOKEN, ME, TOKEN, SlackApi
 from tests.bots.stores import Open
 from turnlog.bots import Bot, DeliveryError
 from turnlog.bots.slack import TokenError, manifest
+from turnlog.bots.slack.platform import Slack
 from turnlog.errors import StorageError
 from turnlog.session import InMemorySessionStore, SqliteSessionStore
 
@@ -154,6 +155,26 @@ def test_slack_asks_to_wait(api: SlackApi) -> None:
     asyncio.run(run())
 
 
+def test_a_worker_that_only_sends_finds_the_network_later(api: SlackApi) -> None:
+    async def run() -> None:
+        platform = Slack(TOKEN, APP_TOKEN, base_url=api.base_url)
+        address = {"channel": "DU7", "thread": None, "only": None}
+        api.unplug()
+        for _ in range(2):
+            with pytest.raises(DeliveryError) as told:
+                await platform.send(address, "hello")
+            assert not told.value.permanent
+        api.plug()
+        message_id = await platform.send(address, "hello")
+        await platform.edit(address, message_id, "changed")
+        assert api.texts() == ["changed"]
+        await platform.close()
+        await platform.close()
+        await Slack(TOKEN, APP_TOKEN).close()
+
+    asyncio.run(run())
+
+
 def test_the_network_is_lost(api: SlackApi) -> None:
     model = Model()
 
@@ -173,6 +194,16 @@ def test_the_network_is_lost(api: SlackApi) -> None:
             assert api.texts() == ["1: hello", "2: lost in between", "3: unheard"]
             assert all(isinstance(error, DeliveryError) and not error.permanent for error, _ in chat.errors)
             chat.errors.clear()
+
+    asyncio.run(run())
+
+
+def test_an_address_that_did_not_work_is_not_tried_for_ever(api: SlackApi) -> None:
+    async def run() -> None:
+        api.bad_links = 1
+        async with talking(api) as chat:
+            assert await said(api, chat, "hello") == "1: hello"
+            assert api.calls["apps.connections.open"] == 2
 
     asyncio.run(run())
 
@@ -224,6 +255,17 @@ def test_what_could_not_be_stored_is_not_acknowledged(api: SlackApi, tmp_path: o
             assert list(api.deliveries.values()) == [3]
             assert len([error for error, _ in chat.errors if "disk" in str(error)]) == 2
             chat.errors.clear()
+
+    asyncio.run(run())
+
+
+def test_two_workers_share_one_store(api: SlackApi, opened: Callable[[str], Open]) -> None:
+    async def run() -> None:
+        async with talking(api, opened("sqlite")()) as one, talking(api, opened("sqlite")()) as other:
+            for number in range(1, 7):
+                assert await said(api, one, f"number {number}") == f"{number}: number {number}"
+                await other.bot.idle()
+            assert {len(one.model.asked), len(other.model.asked)} == {3}
 
     asyncio.run(run())
 

@@ -56,7 +56,7 @@ AREAS = {
     "agent": Area(may=STORES | {"forms", "turns", "integrations"}, third_party=frozenset({"httpx2", "pydantic_ai"})),
     "bots": Area(
         may=STORES | {"forms", "turns", "integrations", "agent"},
-        third_party=frozenset({"aiohttp", "discord", "pydantic_ai", "slack_bolt", "slack_sdk", "starlette", "telegram", "uvicorn"}),
+        third_party=frozenset({"aiohttp", "discord", "pydantic_ai", "slack_bolt", "slack_sdk", "telegram", "uvicorn"}),
     ),
     "server": Area(may=STORES | {"agent", "integrations"}, third_party=frozenset({"pydantic_ai", "pydantic_core", "starlette", "uvicorn"})),
     "cli": Area(

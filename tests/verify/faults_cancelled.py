@@ -1,4 +1,4 @@
-"""Planted faults in async stores: writes of several steps, between which a cancelled call ends."""
+"""Planted faults in async stores: writes of several steps, between which a cancelled call ends. On an engine of countable steps."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 from tests.verify.planting import fault
-from turnlog.session import AsyncSqliteSessionStore
+from tests.verify.waiting_store import AsyncWaitingSessionStore
 
 
 @fault("2.62")
-class AppendsOneByOne(AsyncSqliteSessionStore):
+class AppendsOneByOne(AsyncWaitingSessionStore):
     """Adds the messages of a turn one after the other."""
 
     async def add_messages(self, session_id: str, messages: Any, **options: Any) -> bool:
@@ -20,7 +20,7 @@ class AppendsOneByOne(AsyncSqliteSessionStore):
 
 
 @fault("2.63")
-class ReplacesInTwoSteps(AsyncSqliteSessionStore):
+class ReplacesInTwoSteps(AsyncWaitingSessionStore):
     """Clears, and then appends."""
 
     async def set_chat_history(self, session_id: str, messages: Any, **options: Any) -> bool:
@@ -30,7 +30,7 @@ class ReplacesInTwoSteps(AsyncSqliteSessionStore):
 
 
 @fault("2.63")
-class EndsTurnsInTheMiddle(AsyncSqliteSessionStore):
+class EndsTurnsInTheMiddle(AsyncWaitingSessionStore):
     """Drops the open turn before what it produced is stored."""
 
     async def add_messages(self, session_id: str, messages: Any, *, expect_revision: str | None = None, turn_id: str | None = None) -> bool:
@@ -40,7 +40,7 @@ class EndsTurnsInTheMiddle(AsyncSqliteSessionStore):
 
 
 @fault("2.63")
-class SetsKeyByKey(AsyncSqliteSessionStore):
+class SetsKeyByKey(AsyncWaitingSessionStore):
     """Sets each key of the metadata by itself."""
 
     async def update_session_metadata(self, /, session_id: str, **fields: Any) -> bool:
@@ -50,7 +50,7 @@ class SetsKeyByKey(AsyncSqliteSessionStore):
 
 
 @fault("2.64")
-class FinalBeforeItIsGone(AsyncSqliteSessionStore):
+class FinalBeforeItIsGone(AsyncWaitingSessionStore):
     """Stores the answer, and then drops the draft of it."""
 
     async def upsert_partial_assistant_message(self, session_id: str, content: str, *, finalize: bool = False) -> bool:
@@ -61,7 +61,7 @@ class FinalBeforeItIsGone(AsyncSqliteSessionStore):
 
 
 @fault("2.65")
-class CreatesThenNames(AsyncSqliteSessionStore):
+class CreatesThenNames(AsyncWaitingSessionStore):
     """Creates a session, and then gives it what was asked for."""
 
     async def create_session(self, session_id: str | None = None, **given: Any) -> str:
@@ -71,7 +71,7 @@ class CreatesThenNames(AsyncSqliteSessionStore):
 
 
 @fault("2.65")
-class ForksMessageByMessage(AsyncSqliteSessionStore):
+class ForksMessageByMessage(AsyncWaitingSessionStore):
     """Makes the fork, and then copies the messages into it."""
 
     async def fork_session(self, session_id: str, from_message_index: int | None = None, **given: Any) -> str:
@@ -82,7 +82,7 @@ class ForksMessageByMessage(AsyncSqliteSessionStore):
 
 
 @fault("2.66")
-class InsistsWhereItIsCancelled(AsyncSqliteSessionStore):
+class InsistsWhereItIsCancelled(AsyncWaitingSessionStore):
     """Does an edit that was cancelled again, to be sure."""
 
     async def edit_session_metadata(self, session_id: str, edit: Any) -> Any:
@@ -94,7 +94,7 @@ class InsistsWhereItIsCancelled(AsyncSqliteSessionStore):
 
 
 @fault("2.66")
-class AcknowledgesTheOthers(AsyncSqliteSessionStore):
+class AcknowledgesTheOthers(AsyncWaitingSessionStore):
     """Waits for the edit under way, and takes its answer for that of all edits that came meanwhile."""
 
     under_way: asyncio.Future[Any] | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.verify.planting import fault
-from turnlog.errors import ConflictError, NothingToUndoError
+from turnlog.errors import ConflictError, NothingToUndoError, SessionNotFoundError
 from turnlog.session import InMemorySessionStore, SqliteSessionStore
 
 Messages = list[dict[str, Any]]
@@ -218,12 +218,13 @@ class LandsOnWhatItSaw(InMemorySessionStore):
         return info.message_count if info is not None else 0
 
     def put_open_turn(self, session_id: str, turn_id: str, *args: Any, **options: Any) -> bool:
-        self.began.setdefault((session_id, turn_id), self.count(session_id))
+        seen = self.began.get((session_id, turn_id), 0)
+        self.began[session_id, turn_id] = max(seen, self.count(session_id))
         return super().put_open_turn(session_id, turn_id, *args, **options)
 
     def add_messages(self, session_id: str, messages: Any, *, expect_revision: str | None = None, turn_id: str | None = None) -> bool:
         began = self.began.pop((session_id, turn_id or ""), 0)
         if began and self.count(session_id) < began and expect_revision is None:
-            with suppress(NothingToUndoError):
+            with suppress(NothingToUndoError, SessionNotFoundError):
                 self.undo_revert(session_id)
         return super().add_messages(session_id, messages, expect_revision=expect_revision, turn_id=turn_id)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.verify.waiting_store import AsyncWaitingSessionStore
 from turnlog.session import AsyncSqliteSessionStore, DefaultSessionStore, InMemorySessionStore, SqliteSessionStore
 
 
@@ -49,6 +50,7 @@ OPENERS: dict[type, Callable[..., Any]] = {
     InMemorySessionStore: in_memory,
     SqliteSessionStore: on_sqlite,
     AsyncSqliteSessionStore: on_sqlite,
+    AsyncWaitingSessionStore: in_memory,
     DefaultSessionStore: on_json,
 }
 

@@ -13,7 +13,7 @@ from turnlog.backends.port import Query
 from turnlog.errors import ConflictError
 from turnlog.heads import Head, Parent, Reference
 from turnlog.messages import Record, SessionMessage, check_session_id, json_copy, new_token
-from turnlog.store.core import ATTEMPTS, alive, with_fields
+from turnlog.store.core import ATTEMPTS, UNDER_WAY, alive, with_fields
 from turnlog.store.drive import verb
 from turnlog.store.reverting import Reverting, check_index
 from turnlog.store.values import SessionData, SessionDiff, session_fields, title_of
@@ -68,7 +68,7 @@ class Branching(Reverting):
             count = head.count if from_message_index is None else check_index(head, from_message_index) + 1
             covered = head.fields.get("last_compaction")
             kept = covered if covered and covered["message_index"] <= count else None
-            fields = json.loads(json.dumps(with_fields(head, draft=None, last_compaction=kept, is_shared=None).fields))
+            fields = json.loads(json.dumps(with_fields(head, **UNDER_WAY, last_compaction=kept, is_shared=None).fields))
             fields["title"] = title or fork_title(title_of(head) or session_id)
             child = tree.forked(
                 head,

@@ -171,6 +171,10 @@ def alive(head: Head | None) -> Head | None:
     return None if head is not None and head.ttl is not None and head.is_expired(time.time()) else head
 
 
+UNDER_WAY: dict[str, None] = {"draft": None, "taken_turns": None}
+"""Fields of a head that tell of what is under way in its run: for ``with_fields``, where a head goes on without that."""
+
+
 def check_revision(session_id: str, head: Head | None, expected: str | None) -> None:
     """Raise ConflictError unless the session is in the state expected; None expects nothing, "" that there is no session."""
     actual = head.revision if head else ""

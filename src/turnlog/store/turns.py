@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from turnlog.backends.port import RowKind
 from turnlog.errors import ConflictError, InvalidMessageError
 from turnlog.heads import Head, Stretch
 from turnlog.messages import Record, SessionMessage, check_session_id, encode_json
-from turnlog.store.core import ATTEMPTS
+from turnlog.store.core import ATTEMPTS, with_fields
 from turnlog.store.drive import verb
 from turnlog.store.values import OpenTurn
 from turnlog.store.writing import Message, Writing, encode_messages
@@ -20,6 +21,8 @@ from turnlog.store.writing import Message, Writing, encode_messages
 TURN: RowKind = "turn"
 CHECKED = "\n"
 """Ends the key of a row that tells up to which message it is known that a turn has not landed; no turn's id ends so."""
+TAKEN = "taken_turns"
+"""The field of a head that tells when its open turns were last taken over."""
 CHECK_EVERY = 64
 """Messages that are looked through again and again before that is noted."""
 
@@ -66,6 +69,8 @@ class Turns(Writing):
                 first = rows.get(turn_id) or {"since": head.length, "started_at": now}
                 # Who takes it over is told by this time, which must differ although a clock stands still.
                 now = max(now, math.nextafter(first.get("updated_at", 0.0), math.inf))
+                if expect_updated_at is not None and not await self._claim_turn(head, turn_id, now, rows):
+                    continue
                 kept = [[record.id, record.time, record.body, record.meta] for record in records]
                 body = {"since": first["since"], "started_at": first["started_at"], "updated_at": now, "info": note, "messages": kept}
                 if await self.backend.put_row(session_id, head.run, TURN, turn_id, json.dumps(body)):
@@ -106,6 +111,17 @@ class Turns(Writing):
             await self._drop_turn(session_id, turn_id)
         return True
 
+    async def _claim_turn(self, head: Head, turn_id: str, now: float, rows: Mapping[str, Any]) -> bool:
+        """Note in the head that the turn is taken over, so that compare-and-set lets only one do it; False where the head has changed.
+
+        Not where each session stands alone: such a backend lets nobody else change the session meanwhile.
+        """
+        if self.backend.copies:
+            return True
+        taken = {key: when for key, when in (head.fields.get(TAKEN) or {}).items() if key in rows}
+        after = with_fields(head, **{TAKEN: {**taken, turn_id: now}})
+        return await self.backend.put_head(replace(after, counter=head.counter + 1, updated_at=time.time()), expect=head.revision)
+
     async def _drop_turn(self, session_id: str, turn_id: str) -> None:
         head = await self._head(session_id)
         if head is not None:
@@ -131,6 +147,8 @@ class Turns(Writing):
                 continue
             row = json.loads(body)
             row["checked"] = max(row["since"], int(stored.get(key + CHECKED, 0)))
+            # Later than the row's own where who took it over has ended before it wrote the row.
+            row["updated_at"] = max(row["updated_at"], (head.fields.get(TAKEN) or {}).get(key, 0.0))
             if key != but and await self._landed(head, row):
                 left += [key, key + CHECKED]
             else:

@@ -22,7 +22,7 @@ from turnlog.messages import (
     new_message_id,
 )
 from turnlog.store.changing import Changing
-from turnlog.store.core import ATTEMPTS, alive, check_revision, with_fields
+from turnlog.store.core import ATTEMPTS, UNDER_WAY, alive, check_revision, with_fields
 from turnlog.store.drive import verb
 from turnlog.toolcalls import is_user
 
@@ -195,7 +195,7 @@ class Writing(Changing):
                     return
                 fresh = self._new_head(session_id, length=len(records))
                 if head is not None:
-                    kept = with_fields(head, draft=None, last_compaction=None)
+                    kept = with_fields(head, **UNDER_WAY, last_compaction=None)
                     fresh = replace(fresh, born=head.born, created_at=head.created_at, parent=head.parent, ttl=head.ttl, fields=kept.fields)
                     await self._mark(head, closed=False)
                 if await self.backend.put_head(fresh, expect=head.revision if head else None, records=records):

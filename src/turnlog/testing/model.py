@@ -28,6 +28,8 @@ class Life:
     known: dict[str, str] = field(default_factory=dict)
     title: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    turns: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """The open ones by id, as (content, id) pairs."""
     parent: tuple[str, Life] | None = None
 
 
@@ -56,14 +58,14 @@ class Model:
         life.history = life.history + [Said(content, identity) for content, identity in contents]
 
     def clear(self, name: str) -> None:
-        """Erase the messages, snapshots and undo points."""
+        """Erase the messages, snapshots, undo points and open turns."""
         if name in self.sessions:
             self.replace(name, [])
 
     def replace(self, name: str, contents: list[tuple[str, str]]) -> None:
         """Erase as ``clear`` does, and put these in their place."""
         life = self.sessions.setdefault(name, Life())
-        life.history, life.undo, life.snapshots, life.known = [], [], {}, {}
+        life.history, life.undo, life.snapshots, life.known, life.turns = [], [], {}, {}, {}
         self.append(name, contents)
 
     def delete(self, name: str) -> None:
@@ -120,6 +122,30 @@ class Model:
             life.undo.append(life.history)
         life.history = target
 
+    def put_turn(self, name: str, turn: str, contents: list[tuple[str, str]]) -> None:
+        """Keep what an open turn has produced, in place of what was kept of it."""
+        self.sessions.setdefault(name, Life()).turns[turn] = contents
+
+    def take_over(self, name: str, turn: str, contents: list[tuple[str, str]], *, as_seen: bool) -> None:
+        """As ``put_turn``, for a turn that is open and, with ``as_seen``, as the caller has seen it."""
+        if not as_seen or turn not in self.turns_of(name):
+            raise Refused("ConflictError")
+        self.put_turn(name, turn, contents)
+
+    def drop_turn(self, name: str, turn: str) -> None:
+        """Forget an open turn, if there is one."""
+        self.turns_of(name).pop(turn, None)
+
+    def land(self, name: str, turn: str, contents: list[tuple[str, str]]) -> None:
+        """Append, which ends the turn unless it is refused. A turn that has produced nothing brings no session to life."""
+        if contents:
+            self.append(name, contents)
+        self.drop_turn(name, turn)
+
+    def turns_of(self, name: str) -> dict[str, list[tuple[str, str]]]:
+        """The open turns of a session that need not be there."""
+        return self.sessions[name].turns if name in self.sessions else {}
+
     def parent_of(self, name: str) -> str | None:
         """The session it was forked from, if that still lives."""
         parent = self.sessions[name].parent if name in self.sessions else None
@@ -129,7 +155,11 @@ class Model:
         """The living sessions forked from this one, sorted."""
         return sorted(child for child in self.sessions if self.parent_of(child) == name)
 
-    def common(self, one: str, other: str) -> int:
-        """Messages that two sessions share from the start."""
-        pairs = zip(self.existing(one).history, self.existing(other).history, strict=False)
-        return next((index for index, (a, b) in enumerate(pairs) if a is not b), min(len(self.sessions[n].history) for n in (one, other)))
+    def common(self, one: str, other: str) -> set[int]:
+        """Messages that two sessions share from the start.
+
+        Two numbers where a message was sent again, with its id, after a clear: stores whose forks are copies cannot tell it from the first.
+        """
+        pairs = list(zip(self.existing(one).history, self.existing(other).history, strict=False))
+        differ = [[a is not b, (a.identity, a.content) != (b.identity, b.content)] for a, b in pairs]
+        return {next((index for index, ways in enumerate(differ) if ways[way]), len(pairs)) for way in (0, 1)}

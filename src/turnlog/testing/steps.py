@@ -37,9 +37,16 @@ VERBS = {
     "drop_snapshot": 1,
     "revert": 4,
     "go_to": 3,
-    "undo": 4,
+    "undo": 6,
     "title": 1,
     "metadata": 1,
+    "edit": 1,
+    "open_turn": 5,
+    "take_over": 1,
+    "drop_turn": 1,
+    "land": 5,
+    "land_again": 1,
+    "land_stale": 1,
     "sweep": 1,
     "reopen": 1,
 }
@@ -58,6 +65,7 @@ class Pair:
         self._numbers = 0
         self._snapshot_ids: dict[str, str] = {}
         self._last: dict[str, list[tuple[str, str]]] = {}
+        self._landed: dict[str, tuple[str, list[tuple[str, str]]]] = {}
         self._old_revisions: dict[str, str] = {}
 
     def do(self, step: Step) -> None:
@@ -90,8 +98,7 @@ class Pair:
         return [(f"text {n}", f"id {n}") for n in range(self._numbers - count, self._numbers)]
 
     def _append(self, name: str, contents: list[tuple[str, str]], **options: Any) -> None:
-        messages = [{"role": "user", "content": content, "id": identity} for content, identity in contents]
-        self._both(lambda: self.model.append(name, contents), lambda: self.store.add_messages(name, messages, **options))
+        self._both(lambda: self.model.append(name, contents), lambda: self.store.add_messages(name, _messages(contents), **options))
 
     def _add(self, name: str, number: int) -> None:
         ((content, identity),) = self._contents(1)
@@ -116,13 +123,15 @@ class Pair:
         self._append(name, self._contents(2), expect_revision=self.store.get_revision(name))
 
     def _expect_stale(self, name: str, number: int) -> None:
+        self._refuse_stale(name, self._contents(1))
+
+    def _refuse_stale(self, name: str, contents: list[tuple[str, str]], turn: str | None = None) -> None:
         stale = self._old_revisions.get(name, "never there")
-        messages = [{"role": "user", "content": content, "id": identity} for content, identity in self._contents(1)]
 
         def refuse() -> None:
             raise Refused("ConflictError")
 
-        self._both(refuse, lambda: self.store.add_messages(name, messages, expect_revision=stale))
+        self._both(refuse, lambda: self.store.add_messages(name, _messages(contents), expect_revision=stale, turn_id=turn))
 
     def _clear(self, name: str, number: int) -> None:
         self._both(lambda: self.model.clear(name), lambda: self.store.clear_session(name))
@@ -132,8 +141,7 @@ class Pair:
 
     def _replace(self, name: str, number: int) -> None:
         contents = self._contents(number % 5)
-        messages = [{"role": "user", "content": content, "id": identity} for content, identity in contents]
-        self._both(lambda: self.model.replace(name, contents), lambda: self.store.set_chat_history(name, messages))
+        self._both(lambda: self.model.replace(name, contents), lambda: self.store.set_chat_history(name, _messages(contents)))
 
     def _fork(self, name: str, number: int) -> None:
         count = len(self.model.sessions[name].history) if name in self.model.sessions else 0
@@ -146,6 +154,7 @@ class Pair:
         child = f"s{(number // 7) % SESSIONS}"
         self._both(lambda: self.model.fork(name, index, child), lambda: self.store.fork_session(name, index, new_session_id=child))
         self._last.pop(child, None)
+        self._landed.pop(child, None)
         self.check(child)
 
     def _snapshot(self, name: str, number: int) -> None:
@@ -191,6 +200,55 @@ class Pair:
         self.store.update_session_metadata(name, **{f"key {number % 3}": number})
         self._life(name).metadata[f"key {number % 3}"] = number
 
+    def _edit(self, name: str, number: int) -> None:
+        key = f"key {number % 3}"
+        self.store.edit_session_metadata(name, lambda given: {**given, key: [number]})
+        self._life(name).metadata[key] = [number]
+
+    # Open turns: few ids, so that they meet; what is put goes on from what was kept, or begins anew.
+
+    def _produced(self, name: str, number: int, turn: str | None = None) -> tuple[str, list[tuple[str, str]]]:
+        turn = turn or f"t{number % 2}"
+        kept = self.model.turns_of(name).get(turn, []) if number // 2 % 4 else []
+        return turn, kept + self._contents(number // 8 % 3)
+
+    def _open_turn(self, name: str, number: int) -> None:
+        turn, contents = self._produced(name, number)
+        put = lambda: self.store.put_open_turn(name, turn, _messages(contents), info={"n": number})  # noqa: E731
+        self._both(lambda: self.model.put_turn(name, turn, contents), put)
+
+    def _take_over(self, name: str, number: int) -> None:
+        turn, contents = self._produced(name, number)
+        as_seen = number % 5 > 0
+        times = {one.id: one.updated_at for one in self.store.get_open_turns(name)}
+        expected = times.get(turn, 1.0) - (not as_seen)
+        put = lambda: self.store.put_open_turn(name, turn, _messages(contents), expect_updated_at=expected)  # noqa: E731
+        self._both(lambda: self.model.take_over(name, turn, contents, as_seen=as_seen), put)
+
+    def _drop_turn(self, name: str, number: int) -> None:
+        turn = f"t{number % 2}"
+        self._both(lambda: self.model.drop_turn(name, turn), lambda: self.store.drop_open_turn(name, turn))
+
+    def _land(self, name: str, number: int) -> None:
+        opened = list(self.model.turns_of(name)) if number % 5 else []
+        turn, contents = self._produced(name, number, opened[number % len(opened)] if opened else None)
+        self._landed[name] = (turn, contents)
+        if contents:
+            self._last[name] = contents
+        self._land_as(name, turn, contents)
+
+    def _land_again(self, name: str, number: int) -> None:
+        if name in self._landed:
+            self._land_as(name, *self._landed[name])
+
+    def _land_as(self, name: str, turn: str, contents: list[tuple[str, str]]) -> None:
+        land = lambda: self.store.add_messages(name, _messages(contents), turn_id=turn)  # noqa: E731
+        self._both(lambda: self.model.land(name, turn, contents), land)
+
+    def _land_stale(self, name: str, number: int) -> None:
+        turn, contents = self._produced(name, number)
+        self._refuse_stale(name, contents + self._contents(1), turn)
+
     def _life(self, name: str) -> Any:
         self.model.append(name, [])
         return self.model.sessions[name]
@@ -208,6 +266,8 @@ class Pair:
         wanted = [said.content for said in life.history] if life else []
         same([message["content"] for message in self.store.get_chat_history(name)], wanted, f"the history of {name}")
         same(self.store.session_exists(name), life is not None, f"session_exists of {name}")
+        turns = {one.id: [(message.content, message.id) for message in one.messages] for one in self.store.get_open_turns(name)}
+        same(turns, self.model.turns_of(name), f"the open turns of {name}")
         if life is None:
             return
         same([message.content for message in self.store.get_messages(name)], wanted, f"get_messages of {name}")
@@ -224,10 +284,16 @@ class Pair:
             for count in (1, 3, len(life.history)):
                 wanted = [said.content for said in life.history[-count:]] if count else [said.content for said in life.history]
                 same([m["content"] for m in self.store.get_chat_history(name, count)], wanted, f"the last {count} of {name}")
+            same(self.store.get_session_info(name).message_count, len(life.history), f"message_count of {name}")
             found = self.store.get_session(name)
             holds(life.title is None or found.title == life.title, f"the title of {name} is {life.title!r}", found.title)
             same({key: found.metadata.get(key) for key in life.metadata}, life.metadata, f"the metadata of {name}")
             same(self.store.get_parent(name), self.model.parent_of(name), f"the parent of {name}")
             same(sorted(self.store.get_children(name)), self.model.children_of(name), f"the children of {name}")
         for one, other in pairwise(names):
-            same(self.store.diff(one, other).common, self.model.common(one, other), f"what {one} and {other} have in common")
+            common, seen = self.model.common(one, other), self.store.diff(one, other).common
+            holds(seen in common, f"what {one} and {other} have in common: {common}", seen)
+
+
+def _messages(contents: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": content, "id": identity} for content, identity in contents]

@@ -15,7 +15,7 @@ from turnlog.errors import ConflictError, CorruptSessionError, UnsupportedVerbEr
 from turnlog.heads import Head, Parent, Position, Reference, Stretch
 from turnlog.messages import Record, new_token
 from turnlog.store.aio import AsyncSessionStore
-from turnlog.store.core import ATTEMPTS, new_head, with_fields
+from turnlog.store.core import ATTEMPTS, UNDER_WAY, new_head, with_fields
 from turnlog.store.drive import drive
 from turnlog.store.sync import SessionStore
 from turnlog.transfer.carried import Carried, CarriedSnapshot, Origin, begins_with, shared_beginning
@@ -67,7 +67,7 @@ class _Carrying(AsyncSessionStore):
             head, records = found
             snapshots = await self._taken_snapshots(head)
             if snapshots is not None:
-                fields: dict[str, Any] = json.loads(json.dumps(with_fields(head, draft=None).fields))
+                fields: dict[str, Any] = json.loads(json.dumps(with_fields(head, **UNDER_WAY).fields))
                 origin = None
                 if head.parent is not None:
                     alive = await self._above(head) is not None

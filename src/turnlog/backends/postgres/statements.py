@@ -124,8 +124,8 @@ class Statements:
         FROM {{s}}.heads AS heads LEFT JOIN {{s}}.records AS records ON records.run = heads.run AND records.id = ANY (%s::text[])
         WHERE heads.session_id = %s::text AND {_LIVING.format(now="%s::float8")}
     """
-    # What is found to be stored may not have reached the standby that commits wait for: whoever stored it was cancelled while it waited, or the
-    # server crashed. A commit of one's own waits for all that was committed before.
+    # What is found to be stored may not have reached the standby that commits wait for: whoever stored it was cancelled while it waited, or
+    # the server crashed. A commit of one's own waits for all that was committed before.
     confirm: str = "UPDATE {s}.heads SET run = run WHERE session_id = %s"
     read_one: str = "SELECT seq, id, time, body, meta FROM {s}.records WHERE run = %s AND seq >= %s AND seq < %s ORDER BY seq"
     read_many: str = """

@@ -90,9 +90,14 @@ def read_last(trial: Trial) -> None:
     _check(trial, f"reading the last {LAST}", lambda store, name, _: store.get_chat_history(name, LAST))
 
 
-@case("3.10.4", "session_exists and get_revision cost the same in a long session", seconds=60)
+@case("3.10.4", "session_exists, get_revision and get_session_info cost the same in a long session", seconds=60)
 def look(trial: Trial) -> None:
-    _check(trial, "session_exists with get_revision", lambda store, name, _: (store.session_exists(name), store.get_revision(name)))
+    def use(store: Any, name: str, number: int) -> None:
+        store.session_exists(name)
+        store.get_revision(name)
+        store.get_session_info(name)
+
+    _check(trial, "session_exists with get_revision and get_session_info", use)
 
 
 @case("3.10.5", "A page of a listing costs the same when the sessions are long: it reads heads only", seconds=60)
@@ -214,3 +219,20 @@ def read_last_of_group(trial: Trial) -> None:
         store.get_chat_history(name, LAST)
 
     _check(trial, f"reading the last {LAST}, of which a group of {len(calls) + 1} lets through one,", use)
+
+
+@case("3.10.14", "Putting an open turn, looking at it, taking it over and dropping it cost the same in a long session", seconds=60)
+def open_turn(trial: Trial) -> None:
+    def use(store: Any, name: str, number: int) -> None:
+        store.put_open_turn(name, "t", [{"role": "user", "content": "x", "id": f"t {number}"}])
+        (seen,) = store.get_open_turns(name)
+        store.put_open_turn(name, "t", [], expect_updated_at=seen.updated_at)
+        store.drop_open_turn(name, "t")
+
+    _check(trial, "an open turn", use)
+
+
+@case("3.10.15", "Editing the metadata costs the same in a long session", seconds=60)
+def edit(trial: Trial) -> None:
+    _need_shared(trial)
+    _check(trial, "an edit", lambda store, name, number: store.edit_session_metadata(name, lambda given: {**given, "n": number}))

@@ -97,15 +97,15 @@ def _tellers(store: Any, name: str) -> list[Callable[[], Any]]:
 
 
 def _raised(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """The data with one format number raised, for each that it holds."""
+    """The data with one format number raised, for each that it holds: by so much that no version of the store knows it."""
     if data.startswith(SQLITE):
         version = int.from_bytes(data[USER_VERSION], "big")
         if version:
-            yield f"user_version {version}", data[: USER_VERSION.start] + (version + 1).to_bytes(4, "big") + data[USER_VERSION.stop :]
+            yield f"user_version {version}", data[: USER_VERSION.start] + (version + 1000).to_bytes(4, "big") + data[USER_VERSION.stop :]
         return
     for found in NUMBER.finditer(data):
         number = int(found[1])
-        yield f"number {number} at byte {found.start()}", data[: found.start(1)] + b"%d" % (number + 1) + data[found.end(1) :]
+        yield f"number {number} at byte {found.start()}", data[: found.start(1)] + b"%d" % (number + 1000) + data[found.end(1) :]
 
 
 def _refuses_to_read(trial: Trial, place: Path, name: str, wanted: list[Any], where: str) -> bool:

@@ -1,13 +1,16 @@
-"""Cases 2.70 to 2.79: open turns: kept beside the history, part of no read of it, gone once they land, and with clear and delete."""
+"""Cases 2.70 to 2.79: open turns: kept beside the history, part of no read of it, gone once they land, taken over by one of many."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from turnlog.errors import ConflictError, InvalidMessageError
 from turnlog.testing.checks import holds, raises, same
+from turnlog.testing.contracts.order import clock
 from turnlog.testing.histories import call, result
 from turnlog.testing.registry import case
 from turnlog.testing.samples import CONTENTS, NUL_TEXTS, SURROGATE_TEXTS, TEXTS
@@ -165,3 +168,96 @@ def side_by_side(trial: Trial) -> None:
 
     trial.race(*(partial(run, writer) for writer in range(3)))
     same((open_ids(store, "s"), len(store.get_messages("s"))), ([], 9 * count), "open turns and the number of messages")
+
+
+def _seen(store: Any, session_id: str, turn_id: str = "t") -> float:
+    """When an open turn last changed, as who takes it over has seen it."""
+    seen: float = next(one.updated_at for one in store.get_open_turns(session_id) if one.id == turn_id)
+    return seen
+
+
+def _taken(store: Any, session_id: str, seen: float, number: int) -> str:
+    """What comes of taking a turn over as it was seen."""
+    try:
+        return str(store.put_open_turn(session_id, "t", produced(number), info={"by": number}, expect_updated_at=seen))
+    except ConflictError:
+        return "ConflictError"
+
+
+@case(
+    "2.77",
+    "put_open_turn with expect_updated_at takes over a turn as it was seen; ConflictError, and no change, where it is not so any more",
+)
+def taken_over(trial: Trial) -> None:
+    store = trial.store
+    store.add_messages("s", turn("w", 0))
+    store.put_open_turn("s", "t", produced(1, 2), info={"by": 0})
+    store.put_open_turn("s", "other", produced(9))
+    (began,) = (one.started_at for one in store.get_open_turns("s") if one.id == "t")
+    seen = _seen(store, "s")
+    same(_taken(store, "s", seen, 1), "True", "taking over a turn as it was seen")
+    found = store.get_open_turns("s")
+    same([(one.id, len(one.messages), one.info) for one in found], [("t", 3, {"by": 1}), ("other", 3, {})], "the open turns after that")
+    same(found[0].started_at, began, "started_at of a turn that was taken over")
+    holds(found[0].updated_at > seen, f"updated_at after {seen}", found[0].updated_at)
+    same(_taken(store, "s", found[0].updated_at, 1), "True", "taking over a turn once more, as it is now")
+    ends: dict[str, Callable[[str], Any]] = {
+        "another took it over": lambda name: _taken(store, name, _seen(store, name), 1),
+        "its owner went on": lambda name: store.put_open_turn(name, "t", produced(1)),
+        "it was dropped": lambda name: store.drop_open_turn(name, "t"),
+        "it was dropped and opened anew": lambda name: (store.drop_open_turn(name, "t"), store.put_open_turn(name, "t", produced(1))),
+        "it landed": lambda name: store.add_messages(name, produced(1), turn_id="t"),
+        "it landed, and a crash kept it from being dropped": lambda name: store.add_messages(name, produced(1)),
+        "the session was cleared": store.clear_session,
+        "the session was deleted": store.delete_session,
+    }
+    for number, (what, end) in enumerate(ends.items()):
+        name = f"s{number}"
+        store.add_messages(name, turn("w", 0))
+        store.put_open_turn(name, "t", produced(1, 2))
+        seen = _seen(store, name)
+        end(name)
+        before = (store.get_session(name), store.get_open_turns(name))
+        same(_taken(store, name, seen, 2), "ConflictError", f"taking over a turn after {what}")
+        same(
+            (store.get_session(name), store.get_open_turns(name)), before, f"session and open turns, when {what} and nobody could take over"
+        )
+    same(_taken(store, "nobody", seen, 1), "ConflictError", "taking over a turn of an unknown session")
+    same(store.session_exists("nobody"), False, "session_exists of the unknown session after that")
+    beginning = time.time()
+    with clock(lambda: beginning):
+        store.put_open_turn("still", "t", produced(1))
+        seen = _seen(store, "still")
+        same(
+            [_taken(store, "still", seen, number) for number in (1, 2)],
+            ["True", "ConflictError"],
+            "two who take over while a clock stands still",
+        )
+
+
+@case("2.78", "Of several who take over one turn as they have seen it, one does; the others get ConflictError", seconds=40)
+def one_takes_over(trial: Trial) -> None:
+    stores = [trial.store, trial.open_again() if trial.subject.takes_place else trial.store]
+    for number in range(trial.many(10, 100)):
+        name = f"s{number}"
+        stores[0].put_open_turn(name, "t", produced(0, 1))
+        seen = _seen(stores[1], name)
+        outcomes = trial.race(*(partial(_taken, stores[taker % 2], name, seen, taker) for taker in range(4)))
+        same(sorted(outcomes), ["ConflictError"] * 3 + ["True"], "the outcomes of four who take over")
+        winner = outcomes.index("True")
+        (found,) = stores[0].get_open_turns(name)
+        kept = (found.info, texts([dict(one.record) for one in found.messages]))
+        same(kept, ({"by": winner}, texts(produced(winner))), "what is kept of the turn")
+
+
+@case("2.79", "One who takes over a turn while its owner lands it: it is in the history once, and not open any more", seconds=40)
+def lands_meanwhile(trial: Trial) -> None:
+    stores = [trial.store, trial.open_again() if trial.subject.takes_place else trial.store]
+    for number in range(trial.many(10, 100)):
+        name = f"s{number}"
+        stores[0].put_open_turn(name, "t", produced(1, 2))
+        seen = _seen(stores[1], name)
+        trial.race(lambda: stores[0].add_messages(name, produced(1), turn_id="t"), lambda: _taken(stores[1], name, seen, 1))  # noqa: B023
+        same(
+            (texts(stores[1].get_chat_history(name)), open_ids(stores[0], name)), (texts(produced(1)), []), "the history and the open turns"
+        )

@@ -117,10 +117,10 @@ def forks(trial: Trial) -> None:
 @case("3.13.6", "What was shed cannot be reached, and a turn longer than the limit stays whole", needs=["max_messages"])
 def shed(trial: Trial) -> None:
     store = trial.another(max_messages=LIMIT)
-    store.add_message("s", "user", "the very first")
+    store.add_message("s", "user", "zebra: the very first")
     for number in range(20):
         store.add_messages("s", _turn(number))
-    same(store.search("the very first"), [], "what search finds of a message that was shed")
+    same(store.search("zebra"), [], "what search finds of a message that was shed")
     holds("the very first" not in str(store.export_all()), "nothing of what was shed in an export")
     long_turn = [{"role": "user", "content": "go"}, *({"role": "assistant", "content": f"{i}"} for i in range(LIMIT * 2))]
     store.add_messages("long", long_turn)

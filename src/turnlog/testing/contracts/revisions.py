@@ -147,6 +147,37 @@ def only_what_was_read(trial: Trial) -> None:
         check_all_there(everything, [f"w {i}" for i in range(rounds + 1)])
 
 
+@case("3.2.22", "set_chat_history with expect_revision: who did not read the newest state gets ConflictError, and nothing is replaced")
+def replaces_what_was_read(trial: Trial) -> None:
+    store = trial.store
+    new = turn("new", 0)
+    raises(ConflictError, partial(store.set_chat_history, "s", new, expect_revision="x"), "a revision where there is no session")
+    same(store.session_exists("s"), False, "session_exists after a conflict")
+    same(store.set_chat_history("s", turn("w", 0), expect_revision=""), True, "set_chat_history that expects no session")
+    old = store.get_revision("s")
+    store.add_messages("s", turn("w", 1))
+    current = store.get_revision("s")
+    for stale in ("", "x", old):
+        error = raises(ConflictError, partial(store.set_chat_history, "s", new, expect_revision=stale), f"the revision {stale!r:.20}")
+        same((getattr(error, "expected", None), getattr(error, "actual", None)), (stale, current), "the error's expected and actual")
+    same((len(store.get_messages("s")), store.get_revision("s")), (6, current), "messages and revision after conflicts")
+    for number in range(trial.many(10, 100)):
+        seen = store.get_revision("s")
+        ways = [partial(store.set_chat_history, "s", turn(f"t{number}", thread), expect_revision=seen) for thread in range(3)]
+        won = trial.race(*(partial(_done, way) for way in ways))
+        same(sum(won), 1, "how many of three who read the same state replaced it")
+        same(texts(store.get_chat_history("s")), texts(turn(f"t{number}", won.index(True))), "the history that the winner gave")
+        same(store.get_revision("s") in ("", seen), False, "whether the revision stayed")
+
+
+def _done(verb: Callable[[], Any]) -> bool:
+    """Whether the verb was done, and not refused for the revision."""
+    try:
+        return verb() is True
+    except ConflictError:
+        return False
+
+
 def _wins(verb: Callable[[str, str], Any], name: str, revision: str) -> bool:
     """Whether the verb was done; a conflict means that something came in between, and then nothing may have gone."""
     try:

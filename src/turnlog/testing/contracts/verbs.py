@@ -20,6 +20,7 @@ export_all import_sessions append_compaction_checkpoint upsert_partial_assistant
 set_runtime_state get_runtime_state clear_runtime_state invalidate_cache create_session fork_session get_children get_parent
 get_ancestors get_session_tree create_snapshot get_snapshots delete_snapshot revert_to_snapshot revert_to_message undo_revert diff
 share_session unshare_session is_shared import_session sweep close put_open_turn get_open_turns drop_open_turn get_snapshot_messages
+set_session_ttl delete_where edit_session_metadata get_session_info
 """
 
 
@@ -194,7 +195,7 @@ def imports(trial: Trial) -> None:
         raises(SessionError, partial(store.import_sessions, bad), f"import_sessions of {bad!r}")
 
 
-@case("2.41", "search finds words in kept messages, whatever their case, and tells where")
+@case("2.41", "search finds whole words in kept messages, whatever their case, and tells where")
 def searches(trial: Trial) -> None:
     store = trial.store
     store.add_messages("a", [{"role": "user", "content": f"filler {i}"} for i in range(20)])

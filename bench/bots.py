@@ -54,8 +54,8 @@ class Figures:
     """Shares of the process's busy time by owner."""
 
 
-def measure(side: str, scratch: Path, redis_url: str) -> Figures:
-    """Let USERS write EACH messages at once, and then few of them at a leisurely pace."""
+def measure(side: str, scratch: Path, redis_url: str, each: int = EACH) -> Figures:
+    """Let USERS write ``each`` messages at once, and then few of them at a leisurely pace."""
     from tests.bots.telegram_api import TelegramApi
 
     with TelegramApi() as api:
@@ -71,10 +71,10 @@ def measure(side: str, scratch: Path, redis_url: str) -> Figures:
             process.stdin.flush()
             process.stdout.readline()
             begun = time.monotonic()
-            for number in range(EACH):
+            for number in range(each):
                 for user in range(1_000, 1_000 + USERS):
                     api.say(f"m{number}", user)
-            api.wait(lambda: sum(len(api.shown[user]) for user in range(1_000, 1_000 + USERS)) >= USERS * EACH, 600)
+            api.wait(lambda: sum(len(api.shown[user]) for user in range(1_000, 1_000 + USERS)) >= USERS * each, 600)
             taken = time.monotonic() - begun
             process.stdin.write("end\n")
             process.stdin.flush()
@@ -93,7 +93,7 @@ def measure(side: str, scratch: Path, redis_url: str) -> Figures:
     whole = sum(count.values())
     shares = {owner: number / whole for owner, number in sorted(count.items(), key=lambda each: -each[1])}
     slow = waits[int(0.95 * len(waits))]
-    return Figures(side, USERS * EACH / taken, waits[len(waits) // 2], slow, busy["cpu"] / (USERS * EACH), shares)
+    return Figures(side, USERS * each / taken, waits[len(waits) // 2], slow, busy["cpu"] / (USERS * each), shares)
 
 
 # The worker -------------------------------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class AsyncScope:
         stores = {
             SIDES[1]: InMemorySessionStore,
             SIDES[2]: lambda: SqliteSessionStore(Path(self._scratch) / "s.sqlite", durability="process"),
-            SIDES[3]: lambda: AsyncRedisSessionStore(self._redis_url),
+            SIDES[3]: lambda: AsyncRedisSessionStore(self._redis_url, max_connections=512),
         }
         agent = Agent("Echo", llm=FunctionModel(echo), memory={"history_limit": 20})
         options: dict[str, Any] = {"token": self._token, "base_url": self._api, "stream": False}
@@ -228,6 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worker", nargs=4, metavar=("SIDE", "API", "SCRATCH", "REDIS"), help=argparse.SUPPRESS)
     parser.add_argument("--side", action="append", choices=SIDES, help="measure this one only; repeat it for more")
+    parser.add_argument("--each", type=int, default=EACH, help="messages of each of the users")
     options = parser.parse_args()
     if options.worker:
         asyncio.run(work(*options.worker))
@@ -237,7 +238,7 @@ def main() -> None:
         server = scope.enter_context(running("valkey"))
         for side in options.side or SIDES:
             scratch = Path(scope.enter_context(tempfile.TemporaryDirectory()))
-            figures.append(measure(side, scratch, server.url))
+            figures.append(measure(side, scratch, server.url, options.each))
             print(figures[-1], file=sys.stderr, flush=True)
     print("\n".join(lines(figures)))
 

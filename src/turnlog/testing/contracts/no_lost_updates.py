@@ -130,7 +130,7 @@ def processes_count_up(trial: Trial) -> None:
     same(texts(trial.store.get_chat_history("s")), [f"{i}" for i in range(2 * wins)], "the numbers")
 
 
-@case("3.2.10", "Every change of the history changes the revision; reading and labelling never do")
+@case("3.2.10", "Every change of the history changes the revision; reading and snapshots never do")
 def revisions_change(trial: Trial) -> None:
     store = trial.store
     seen: list[str] = []

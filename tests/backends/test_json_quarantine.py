@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,15 @@ def test_it_comes_before_what_was_begun_in_its_place(root: Path) -> None:
     assert [each.id for each in stored][:4] == ["m0", "m1", "m2", "m3"]
     assert [each["content"] for each in document(root / "s.json")["messages"]] == ["m0", "m1", "m2", "m3", "begun anew"]
     assert backend.append("s", [record("next")], now=2.0, expect=None).messages == 6
+    backend.close()
+
+
+def test_its_time_runs_from_the_last_change_of_either(root: Path) -> None:
+    (root / "s.json").write_text(json.dumps(FRESH, indent=2))
+    os.utime(root / "s.json.corrupt-1795473357000", (1000.0, 1000.0))
+    os.utime(root / "s.json", (2000.0, 2000.0))
+    backend = directory(root)
+    assert backend.get_head("s").updated_at == 2000.0
     backend.close()
 
 

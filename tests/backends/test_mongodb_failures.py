@@ -1,25 +1,25 @@
-"""MongoDB when things go wrong: answers that are lost, servers that are away, hang or fail over, cancelled calls, forks."""
+"""MongoDB when things go wrong: answers that are lost, servers that are away or hang, cancelled calls."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.backends.conftest import Driven
+from tests.backends.lines import Pair, a_pair, line_to, said
 from tests.backends.samples import a_head, all_ids, record, records, run_threads
 from tests.servers.cut_line import CutLine
-from tests.servers.mongodb import DATABASE, MongoServer, new_prefix, primary_of, replica_set, server, shared_url
+from tests.servers.mongodb import MongoServer, replica_set, server
 from turnlog.backends.mongodb import MongoBackend
 from turnlog.backends.port import Appended
-from turnlog.errors import BackendUnavailableError, ConflictError, StorageError
+from turnlog.errors import BackendUnavailableError, StorageError
 from turnlog.heads import Reference, Stretch
 from turnlog.store.aio import AsyncSessionStore
-from turnlog.store.sync import SessionStore
 
 SOON = 1.5
 """Seconds that the stores of these tests wait."""
@@ -27,75 +27,22 @@ SOON = 1.5
 
 @pytest.fixture
 def line() -> Iterator[CutLine]:
-    port = int(shared_url().rpartition("@")[2].partition("://")[2].partition(":")[2].partition("/")[0])
-    # Commands of the store name a collection with its prefix; what the driver asks to watch the server does not.
-    with CutLine(port, only=b"_lost_") as made:
+    with line_to("mongodb") as made:
         yield made
 
 
 @pytest.fixture(params=["blocking", "async"])
-def pair(request: pytest.FixtureRequest, line: CutLine) -> Iterator[tuple[Any, Driven]]:
-    """A backend behind the line, called without await, with a session "s"; and one beside the line."""
-    prefix = new_prefix() + "_lost_"
-    beside = Driven(MongoBackend(shared_url(), prefix=prefix, durability="process"))
-    beside.put_head(a_head(), expect=None)
-    url = f"mongodb://127.0.0.1:{line.port}/{DATABASE}?directConnection=true&retryReads=false"
-    backend = MongoBackend(url, asynchronous=request.param == "async", prefix=prefix, durability="process", timeout=SOON)
-    if request.param == "blocking":
-        behind: Any = Driven(backend)
-        behind.get_head("s")
-        yield behind, beside
-        behind.close()
-    else:
-        with asyncio.Runner() as runner:
-            behind = Awaited(backend, runner)
-            behind.get_head("s")
-            yield behind, beside
-            behind.close()
-    beside.close()
-
-
-class Awaited:
-    """An async backend whose calls run on one loop."""
-
-    def __init__(self, backend: Any, runner: asyncio.Runner) -> None:
-        self.backend = backend
-        self._runner = runner
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.backend, name)
-
-        async def await_it(arguments: Any, options: Any) -> Any:
-            return await method(*arguments, **options)
-
-        return lambda *arguments, **options: self._runner.run(await_it(arguments, options))
+def pair(request: pytest.FixtureRequest, line: CutLine) -> Iterator[Pair]:
+    with a_pair("mongodb", line, asynchronous=request.param == "async", timeout=SOON) as made:
+        yield made
 
 
 class TestLostAnswers:
-    @pytest.mark.parametrize("moment", ["request", "answer"])
-    @pytest.mark.parametrize("size", [1, 3])
-    @pytest.mark.parametrize("expect", [None, "r1.0"])
-    def test_an_append_is_stored_once(self, pair: Any, line: CutLine, moment: Any, size: int, expect: str | None) -> None:
-        behind, beside = pair
-        line.cut(moment)
-        done = behind.append("s", records(0, size), now=3.0, expect=expect)
-        assert done == Appended("r1.1", size, moment == "answer")
-        assert line.cuts == 1
-        assert all_ids(beside) == [f"m{n}" for n in range(size)]
-        assert beside.get_head("s") == a_head(counter=1, length=size, updated_at=3.0)
-
     def test_an_append_is_stored_once_when_its_answer_is_lost_and_it_is_moved_meanwhile(self, pair: Any, line: CutLine) -> None:
         behind, beside = pair
         line.cut("answer", lambda: [beside.append("s", [record(f"o{n}")], now=4.0, expect=None) for n in range(100)])
         assert behind.append("s", records(0, 2), now=3.0, expect="r1.0") == Appended("r1.101", 102, True)
         assert len(all_ids(beside)) == 102
-
-    def test_an_append_is_stored_once_when_others_append_meanwhile(self, pair: Any, line: CutLine) -> None:
-        behind, beside = pair
-        line.cut("request", lambda: beside.append("s", [record("another")], now=4.0, expect=None))
-        with pytest.raises(ConflictError):
-            behind.append("s", records(1, 2), now=5.0, expect="r1.0")
-        assert all_ids(beside) == ["another"]
 
     @pytest.mark.parametrize("moment", ["request", "answer"])
     def test_appends_that_fill_the_buffer_are_stored_once(self, pair: Any, line: CutLine, moment: Any) -> None:
@@ -125,14 +72,6 @@ class TestLostAnswers:
         assert line.cuts == 1
         run = beside.get_head("t").run
         assert len(all_ids(beside, "t", run)) == size
-
-    @pytest.mark.parametrize("moment", ["request", "answer"])
-    def test_a_changed_head_is_stored_once(self, pair: Any, line: CutLine, moment: Any) -> None:
-        behind, beside = pair
-        changed = a_head(counter=1, fields={"title": "T"})
-        line.cut(moment)
-        assert behind.put_head(changed, expect="r1.0") is True
-        assert beside.get_head("s") == changed
 
     def test_a_change_is_known_again_after_appends(self, pair: Any, line: CutLine) -> None:
         behind, beside = pair
@@ -165,20 +104,6 @@ class TestLostAnswers:
         assert line.cuts == 6
         assert (beside.get_head("s"), all_ids(beside)) == (None, ["m0", "m1"])
         assert beside.get_rows("s", "r1", "snapshot") == {"k": "1"}
-
-    def test_a_line_that_breaks_again_is_an_error(self, pair: Any, line: CutLine) -> None:
-        behind, beside = pair
-        line.cut("request", lambda: line.cut("request"))
-        with pytest.raises(BackendUnavailableError) as caught:
-            behind.append("s", records(0, 1), now=3.0, expect=None)
-        assert caught.value.host == f"127.0.0.1:{line.port}"  # type: ignore[attr-defined]
-        assert all_ids(beside) == []
-        assert behind.append("s", records(0, 1), now=3.0, expect=None) == Appended("r1.1", 1, False)
-
-
-def said(error: BaseException | None) -> str:
-    """An error with all that led to it, as a traceback shows it."""
-    return "" if error is None else f"{error} {error!r} {said(error.__cause__ or error.__context__)}"
 
 
 class TestAway:
@@ -229,34 +154,6 @@ class TestAway:
             assert len(all_ids(backend)) == 8
             backend.close()
 
-    def test_what_was_acknowledged_outlives_a_kill_of_the_server(self) -> None:
-        with server() as private:
-            backend = Driven(MongoBackend(private.url, timeout=SOON))
-            backend.put_head(a_head(), expect=None)
-            acknowledged: list[str] = []
-
-            def write(writer: int) -> None:
-                if writer == 4:
-                    while len(acknowledged) < 120:
-                        time.sleep(0.005)
-                    private.stop(signal.SIGKILL)
-                    return
-                number = 0
-                while True:
-                    try:
-                        backend.append("s", [record(f"{writer}.{number}")], now=1.0, expect=None)
-                    except BackendUnavailableError:
-                        return
-                    acknowledged.append(f"{writer}.{number}")
-                    number += 1
-
-            run_threads(write, 5)
-            private.start()
-            stored = all_ids(backend)
-            assert len(stored) == len(set(stored)) == backend.get_head("s").length
-            assert set(acknowledged) <= set(stored)
-            backend.close()
-
     @pytest.mark.parametrize("asynchronous", [False, True])
     def test_a_server_that_hangs_is_given_up(self, asynchronous: bool) -> None:
         async def work(private: MongoServer) -> None:
@@ -278,36 +175,6 @@ class TestAway:
 
 @pytest.mark.soak
 class TestReplicaSets:
-    def test_every_acknowledged_message_outlives_the_primary(self) -> None:
-        with replica_set() as (url, members):
-            store = SessionStore(MongoBackend(url, timeout=10.0))
-            acknowledged: list[str] = []
-
-            def write(writer: int) -> None:
-                number = 0
-                while len(acknowledged) < 500:
-                    name = f"{writer}.{number}"
-                    try:
-                        store.add_message(f"s{writer % 3}", "user", name, message_id=name)
-                    except BackendUnavailableError:
-                        continue
-                    acknowledged.append(name)
-                    number += 1
-
-            def fail_over(writer: int) -> None:
-                if writer < 6:
-                    return write(writer)
-                while len(acknowledged) < 200:
-                    time.sleep(0.01)
-                primary_of(members).stop(signal.SIGKILL)
-                return None
-
-            run_threads(fail_over, 7)
-            stored = [message["content"] for n in range(3) for message in store.get_chat_history(f"s{n}")]
-            assert len(stored) == len(set(stored))
-            assert set(acknowledged) <= set(stored)
-            store.close()
-
     def test_a_store_on_a_replica_set_keeps_its_forks_and_rows(self) -> None:
         async def work(url: str) -> None:
             async with AsyncSessionStore(MongoBackend(url, asynchronous=True)) as store:
@@ -323,27 +190,6 @@ class TestReplicaSets:
 
         with replica_set() as (url, _):
             asyncio.run(work(url))
-
-    def test_a_majority_that_is_missing_is_said(self) -> None:
-        with replica_set() as (url, members):
-            backend = Driven(MongoBackend(url, timeout=SOON))
-            backend.put_head(a_head(), expect=None)
-            others = [member for member in members if member is not primary_of(members)]
-            for member in others:
-                member.pause()
-            with pytest.raises(BackendUnavailableError):
-                backend.append("s", [record("m0")], now=1.0, expect=None)
-            for member in others:
-                member.resume()
-            deadline = time.monotonic() + 30
-            while True:
-                try:
-                    assert backend.append("s", [record("m0")], now=1.0, expect=None) is not None
-                    break
-                except BackendUnavailableError:
-                    assert time.monotonic() < deadline
-            assert all_ids(backend) == ["m0"]
-            backend.close()
 
 
 class TestCallers:
@@ -366,28 +212,3 @@ class TestCallers:
 
         with server() as private:
             asyncio.run(work(private))
-
-    def test_a_forked_child_connects_anew(self, run_python: Callable[..., Any]) -> None:
-        done = run_python("-W", "ignore::DeprecationWarning", "-c", FORKING, shared_url(), new_prefix())
-        assert done.stdout.split() == ["child", "parent", "6"]
-        assert done.stderr == ""
-
-
-FORKING = """
-import os, sys
-from turnlog.backends.mongodb import MongoBackend
-from turnlog.store.sync import SessionStore
-store = SessionStore(MongoBackend(sys.argv[1], prefix=sys.argv[2], durability="process"))
-store.add_messages("s", [{"role": "user", "content": "before"}] * 2)
-child = os.fork()
-for number in range(2):
-    store.add_message("s", "user", f"{child} {number}")
-if child == 0:
-    store.close()
-    print("child", flush=True)
-    os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
-store.add_message("s", "user", "after")
-print("parent", len(store.get_chat_history("s")) - 1)
-store.close()
-"""

@@ -201,6 +201,25 @@ class TestRemoval:
                 assert backend.get_rows(name, f"r {name}", "undo") == {"k": "😀" * 900_000}
             store.close()
 
+    def test_a_fork_that_the_server_removed_leaves_no_mark_for_good(
+        self, mongodb_again: Again, mongodb_prefix: str, mongodb_database: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = mongodb_again()
+        backend.put_head(a_head(length=3), expect=None, records=records(0, 3))
+        claim = Reference("s", "r1", "c", "cr", 3)
+        child = a_head("c", "cr", past=(Stretch("r1", 0, 3),), past_count=3, parent=Parent("s", "b", "r1", 2), ttl=10.0)
+        assert backend.put_fork(child, claim, shed=0) == "stored"
+        mongodb_database[f"{mongodb_prefix}history"].delete_one({"s": "c", "live": True})
+        store = SessionStore(backend.backend)
+        with monkeypatch.context() as soon:
+            # Before its watch is due.
+            soon.setattr(claims.time, "time", lambda: 1.0)
+            store.sweep()
+            assert backend.marked_runs() == []
+        assert backend.references("s", "r1") == [claim]
+        store.sweep()
+        assert backend.marked_runs() == backend.references("s", "r1") == []
+
     def test_what_lives_on_is_left_alone(self, mongodb_again: Again, mongodb_prefix: str, mongodb_database: Any) -> None:
         backend = mongodb_again()
         backend.put_head(a_head("a", "r1", ttl=10.0), expect=None)

@@ -1,4 +1,4 @@
-"""PostgreSQL when things go wrong: answers that are lost, servers that are away, hang, come back or fail over."""
+"""PostgreSQL when things go wrong: answers that are lost, servers that are away, hang or come back."""
 
 from __future__ import annotations
 
@@ -12,95 +12,31 @@ import psycopg
 import pytest
 
 from tests.backends.conftest import Driven
+from tests.backends.lines import Pair, a_pair, line_to, said
 from tests.backends.samples import a_head, all_ids, record, records, run_threads
 from tests.servers.cut_line import CutLine
-from tests.servers.postgres import PostgresServer, new_schema, replica, server, shared_url
-from turnlog.backends.port import Appended
+from tests.servers.postgres import PostgresServer, new_schema, server, shared_url
 from turnlog.backends.postgres import PostgresBackend
-from turnlog.errors import BackendUnavailableError, ConflictError, StorageError
+from turnlog.errors import BackendUnavailableError, StorageError
 from turnlog.heads import Reference
-from turnlog.store.sync import SessionStore
 
 SOON = 1.0
 """Seconds that the stores of these tests wait."""
 
 
-def through(line: CutLine) -> str:
-    """The URL of the shared server by way of the line."""
-    before, _, after = shared_url().rpartition("@")
-    return f"{before}@127.0.0.1:{line.port}/{after.partition('/')[2]}"
-
-
-def port_of(url: str) -> int:
-    return int(url.rpartition("@")[2].partition(":")[2].partition("/")[0])
-
-
 @pytest.fixture
 def line() -> Iterator[CutLine]:
-    # Statements name the schema; what the pool sends to connect, at any time, does not.
-    with CutLine(port_of(shared_url()), only=b"turnlog_test_") as made:
+    with line_to("postgres") as made:
         yield made
 
 
 @pytest.fixture(params=["blocking", "async"])
-def pair(request: pytest.FixtureRequest, line: CutLine) -> Iterator[tuple[Any, Driven]]:
-    """A backend behind the line, called without await, with a session "s"; and one beside the line."""
-    schema = new_schema()
-    beside = Driven(PostgresBackend(shared_url(), schema=schema, durability="process"))
-    beside.put_head(a_head(), expect=None)
-    backend = PostgresBackend(through(line), asynchronous=request.param == "async", schema=schema, durability="process", timeout=SOON)
-    if request.param == "blocking":
-        behind: Any = Driven(backend)
-        behind.get_head("s")
-        yield behind, beside
-        behind.close()
-    else:
-        with asyncio.Runner() as runner:
-            behind = Awaited(backend, runner)
-            behind.get_head("s")
-            yield behind, beside
-            behind.close()
-    beside.close()
-
-
-class Awaited:
-    """An async backend whose calls run on one loop."""
-
-    def __init__(self, backend: Any, runner: asyncio.Runner) -> None:
-        self.backend = backend
-        self._runner = runner
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.backend, name)
-
-        async def await_it(arguments: Any, options: Any) -> Any:
-            return await method(*arguments, **options)
-
-        return lambda *arguments, **options: self._runner.run(await_it(arguments, options))
+def pair(request: pytest.FixtureRequest, line: CutLine) -> Iterator[Pair]:
+    with a_pair("postgres", line, asynchronous=request.param == "async", timeout=SOON) as made:
+        yield made
 
 
 class TestLostAnswers:
-    @pytest.mark.parametrize("moment", ["request", "answer"])
-    @pytest.mark.parametrize("size", [1, 3])
-    @pytest.mark.parametrize("expect", [None, "r1.0"])
-    def test_an_append_is_stored_once(self, pair: Any, line: CutLine, moment: Any, size: int, expect: str | None) -> None:
-        behind, beside = pair
-        line.cut(moment)
-        done = behind.append("s", records(0, size), now=3.0, expect=expect)
-        assert done == Appended("r1.1", size, moment == "answer")
-        assert line.cuts == 1
-        assert all_ids(beside) == [f"m{n}" for n in range(size)]
-        assert beside.get_head("s") == a_head(counter=1, length=size, updated_at=3.0)
-
-    def test_an_append_is_stored_once_when_others_append_meanwhile(self, pair: Any, line: CutLine) -> None:
-        behind, beside = pair
-        line.cut("answer", lambda: beside.append("s", [record("other")], now=4.0, expect=None))
-        assert behind.append("s", records(0, 1), now=3.0, expect="r1.0") == Appended("r1.2", 2, True)
-        line.cut("request", lambda: beside.append("s", [record("another")], now=4.0, expect=None))
-        with pytest.raises(ConflictError):
-            behind.append("s", records(1, 2), now=5.0, expect="r1.2")
-        assert all_ids(beside) == ["m0", "other", "another"]
-
     @pytest.mark.parametrize("moment", ["request", "answer"])
     def test_a_new_head_is_stored_once(self, pair: Any, line: CutLine, moment: Any) -> None:
         behind, beside = pair
@@ -109,14 +45,6 @@ class TestLostAnswers:
         assert line.cuts == 1
         assert beside.get_head("t") == a_head("t", "r2", length=2)
         assert all_ids(beside, "t", "r2") == ["m0", "m1"]
-
-    @pytest.mark.parametrize("moment", ["request", "answer"])
-    def test_a_changed_head_is_stored_once(self, pair: Any, line: CutLine, moment: Any) -> None:
-        behind, beside = pair
-        changed = a_head(counter=1, fields={"title": "T"})
-        line.cut(moment)
-        assert behind.put_head(changed, expect="r1.0") is True
-        assert beside.get_head("s") == changed
 
     def test_a_new_run_is_known_again_after_appends_to_it(self, pair: Any, line: CutLine) -> None:
         behind, beside = pair
@@ -198,20 +126,6 @@ class TestLostAnswers:
             behind.put_row("s", "r1", "draft", "k", "1")
         assert beside.get_rows("s", "r1", "draft") == {"k": "1"}
 
-    def test_a_line_that_breaks_again_is_an_error(self, pair: Any, line: CutLine) -> None:
-        behind, beside = pair
-        line.cut("request", lambda: line.cut("request"))
-        with pytest.raises(BackendUnavailableError) as caught:
-            behind.append("s", records(0, 1), now=3.0, expect=None)
-        assert caught.value.host == f"127.0.0.1:{line.port}"  # type: ignore[attr-defined]
-        assert all_ids(beside) == []
-        assert behind.append("s", records(0, 1), now=3.0, expect=None) == Appended("r1.1", 1, False)
-
-
-def said(error: BaseException | None) -> str:
-    """An error with all that led to it, as a traceback shows it."""
-    return "" if error is None else f"{error} {error!r} {said(error.__cause__ or error.__context__)}"
-
 
 class TestAway:
     @pytest.mark.parametrize("asynchronous", [False, True])
@@ -285,36 +199,3 @@ class TestAway:
 
         with server() as private:
             asyncio.run(work(private))
-
-    def test_every_acknowledged_message_outlives_the_primary(self) -> None:
-        with server() as primary, replica(primary) as standby:
-            where = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
-            url = f"{primary.url.replace(f'127.0.0.1:{primary.port}', where)}?target_session_attrs=read-write"
-            store = SessionStore(PostgresBackend(url, timeout=SOON))
-            acknowledged: list[str] = []
-
-            def write(writer: int) -> None:
-                number = 0
-                while len(acknowledged) < 400:
-                    name = f"{writer}.{number}"
-                    try:
-                        store.add_message(f"s{writer % 3}", "user", name, message_id=name)
-                    except BackendUnavailableError:
-                        continue
-                    acknowledged.append(name)
-                    number += 1
-
-            def fail_over(writer: int) -> None:
-                if writer < 6:
-                    return write(writer)
-                while len(acknowledged) < 150:
-                    time.sleep(0.01)
-                primary.stop(signal.SIGQUIT)
-                standby.promote()
-                return None
-
-            run_threads(fail_over, 7)
-            stored = [message["content"] for n in range(3) for message in store.get_chat_history(f"s{n}")]
-            assert len(stored) == len(set(stored))
-            assert set(acknowledged) <= set(stored)
-            store.close()

@@ -1,4 +1,4 @@
-"""PostgreSQL where calls wait: locks, pools that are used up, cancelled calls, closing, and forked children."""
+"""PostgreSQL where calls wait: locks, pools that are used up, cancelled calls, closing."""
 
 from __future__ import annotations
 
@@ -115,29 +115,3 @@ class TestWaiting:
             await backend.close()
 
         asyncio.run(work())
-
-    def test_a_forked_child_connects_anew(self, run_python: Callable[..., Any]) -> None:
-        schema = new_schema()
-        done = run_python("-W", "ignore::DeprecationWarning", "-c", FORKING, shared_url(), schema)
-        assert done.stdout.split() == ["child", "parent", "6"]
-        assert done.stderr == ""
-
-
-FORKING = """
-import os, sys
-from turnlog.backends.postgres import PostgresBackend
-from turnlog.store.sync import SessionStore
-store = SessionStore(PostgresBackend(sys.argv[1], schema=sys.argv[2], durability="process"))
-store.add_messages("s", [{"role": "user", "content": "before"}] * 2)
-child = os.fork()
-for number in range(2):
-    store.add_message("s", "user", f"{child} {number}")
-if child == 0:
-    store.close()
-    print("child", flush=True)
-    os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
-store.add_message("s", "user", "after")
-print("parent", len(store.get_chat_history("s")) - 1)
-store.close()
-"""

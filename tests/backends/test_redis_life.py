@@ -12,11 +12,14 @@ import redis
 
 from tests.backends.conftest import Driven
 from tests.backends.samples import a_head, all_ids, record, records
-from tests.servers.redis import new_prefix, running, shared_url, wait_until
+from tests.servers.redis import new_prefix, running, shared_url
+from tests.servers.waiting import wait_until
 from turnlog.backends.port import Query
 from turnlog.backends.redis import RedisBackend, listing
 from turnlog.errors import BackendUnavailableError, UnsupportedVerbError
 from turnlog.heads import Head, Parent, Reference, Stretch
+from turnlog.store.aio import AsyncSessionStore
+from turnlog.store.drive import drive
 from turnlog.store.sync import SessionStore
 
 CLAIM = Reference("s", "r1", "c", "cr", 3)
@@ -194,6 +197,22 @@ class TestExpiry:
         assert backend.referenced_runs() == backend.marked_runs() == []
         left = {name.decode().partition("}:")[2][:2] for name in bare.scan_iter(f"{{{prefix}.0}}*")}
         assert left <= {"n", "z:"}
+
+    def test_a_fork_that_goes_by_itself_amid_the_sweep_leaves_no_mark(self, backend: Driven, prefix: str, bare: redis.Redis) -> None:
+        class Slow(AsyncSessionStore):
+            async def _erase_all(self, query: Query, *, only_if_unchanged: bool) -> int:
+                assert backend.put_fork(a_child(ttl=0.3), CLAIM, shed=0) == "stored"
+                return 0
+
+            async def _collect(self, session_id: str, run: str, parent: Parent | None) -> None:
+                wait_until(lambda: not bare.exists(f"{{{prefix}.0}}:h:c"), lambda: "the fork does not expire")
+                await super()._collect(session_id, run, parent)
+
+        backend.put_head(a_head(length=3), expect=None, records=records(0, 3))
+        backend.mark_run("other", "that left", None, closed=True)
+        drive(Slow(backend.backend, hop=False).sweep())
+        assert backend.marked_runs() == []
+        assert backend.references("s", "r1") == backend.referenced_runs() == []
 
     @pytest.mark.parametrize("how", ["unborn", "erased by somebody", "forked itself", "gone"])
     def test_only_claims_of_forks_that_nobody_knows_are_dropped(self, backend: Driven, prefix: str, bare: redis.Redis, how: str) -> None:

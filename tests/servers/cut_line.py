@@ -1,10 +1,11 @@
-"""A line to a server that can be cut: a proxy on this machine that drops a connection at a chosen moment."""
+"""A line to a server that can be cut: a proxy on this machine that drops a connection at a chosen moment, or lets no answer through."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Self
 
@@ -27,13 +28,29 @@ class CutLine:
         self._next: tuple[Moment, Callable[[], None] | None] | None = None
         self._threads: list[threading.Thread] = []
         self._sockets: list[socket.socket] = []
+        self._silent = False
+        self._unheard: set[socket.socket] = set()
         self.cuts = 0
         """Connections cut so far."""
+        self.unheard = 0
+        """Answers, or parts of them, that were held back while it was silent."""
 
     def cut(self, moment: Moment, meanwhile: Callable[[], None] | None = None) -> None:
         """Cut the connection that next sends a request; ``meanwhile`` runs before the client notices."""
         with self._lock:
             self._next = (moment, meanwhile)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """For this scope every request reaches the server and no answer comes back; then the connections that were owed one are cut."""
+        with self._lock:
+            self._silent = True
+        yield
+        with self._lock:
+            self._silent = False
+            owed = list(self._unheard)
+        for client in owed:
+            _end(client)
 
     def __enter__(self) -> Self:
         self._start(self._accept)
@@ -60,7 +77,12 @@ class CutLine:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                # As the server would refuse it itself.
+                client.close()
+                continue
             self._sockets += [client, server]
             answered = threading.Event()
             losing = threading.Event()
@@ -92,11 +114,20 @@ class CutLine:
         while data := _received(server):
             if losing.is_set():
                 answered.set()
-            else:
+            elif not self._holds_back(client):
                 _send(client, data)
         answered.set()
         if not losing.is_set():
             _end(client)
+
+    def _holds_back(self, client: socket.socket) -> bool:
+        with self._lock:
+            if self._silent:
+                self._unheard.add(client)
+            # Who has missed a part can make nothing of the rest.
+            silenced = client in self._unheard
+            self.unheard += silenced
+            return silenced
 
 
 def _received(end: socket.socket) -> bytes:

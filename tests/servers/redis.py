@@ -9,11 +9,8 @@ import atexit
 import functools
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,8 +20,11 @@ from uuid import uuid4
 from redis import Redis
 from redis.exceptions import ConnectionError as Unreachable
 
-STARTING = 20.0
-"""Seconds that a server may take to answer, and a Cluster to find itself."""
+from tests.servers.waiting import free_port, launch, wait_until
+
+DOWN_AFTER = 1_500
+"""Milliseconds without an answer after which Sentinel takes a primary for dead; a busy machine must not make it promote a replica that is
+still copying."""
 SLOTS = 16_384
 CLUSTER_BUS = 10_000
 """A server in a Cluster also listens that many ports higher."""
@@ -65,13 +65,10 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self) -> None:
-        """Start it and wait until it answers."""
-        log = self.folder / "log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(self._command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    def start(self, *options: str) -> None:
+        """Start it and wait until it answers; with these options now, beside those it always has."""
         with self.client() as client:
-            wait_until(lambda: _answers(client), lambda: f"the server does not answer:\n{log.read_text()[-2000:]}")
+            self._process = launch([*self._command, *options], self.folder, lambda: _answers(client))
 
     def kill(self) -> None:
         """kill -9."""
@@ -82,6 +79,21 @@ class RedisServer:
     def client(self, **options: Any) -> Redis:
         """A bare client."""
         return Redis.from_url(self.url, **options)
+
+    def is_primary(self) -> bool:
+        """Whether it takes writes, or would if it had its replicas."""
+        return self._replication().get("role") == "master"
+
+    def follows(self) -> bool:
+        """Whether it is a replica that has caught up with its primary."""
+        return self._replication().get("master_link_status") == "up"
+
+    def _replication(self) -> dict[str, Any]:
+        try:
+            with self.client() as client:
+                return dict(client.info("replication"))
+        except Unreachable:
+            return {}
 
     def close(self) -> None:
         """Stop it and remove its files."""
@@ -100,25 +112,28 @@ def running(kind: str, *options: str) -> Iterator[RedisServer]:
 
 
 @contextmanager
-def running_cluster(kind: str = "valkey", size: int = 3) -> Iterator[list[RedisServer]]:
-    """A Cluster of ``size`` primaries."""
+def running_cluster(kind: str = "valkey", size: int = 3, *options: str, replicas: int = 0) -> Iterator[list[RedisServer]]:
+    """A Cluster of ``size`` primaries, and behind them the ``replicas`` of the first, of the second, and so on round."""
     with ExitStack() as stack:
-        servers = []
-        for _ in range(size):
-            server = RedisServer(
-                BINARIES[kind](), "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", port=free_port(CLUSTER_BUS)
-            )
-            stack.callback(server.close)
-            servers.append(server)
+        cluster = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+        servers: list[RedisServer] = []
+        for _ in range(size + replicas):
+            servers.append(RedisServer(BINARIES[kind](), *cluster, *options, port=free_port(CLUSTER_BUS)))
+            stack.callback(servers[-1].close)
         for number, server in enumerate(servers):
             with server.client() as client:
-                client.execute_command("CLUSTER ADDSLOTSRANGE", number * SLOTS // size, (number + 1) * SLOTS // size - 1)
+                if number < size:
+                    client.execute_command("CLUSTER ADDSLOTSRANGE", number * SLOTS // size, (number + 1) * SLOTS // size - 1)
                 client.execute_command("CLUSTER SET-CONFIG-EPOCH", number + 1)
                 for other in servers[:number]:
                     client.execute_command("CLUSTER MEET", "127.0.0.1", other.port)
         for server in servers:
             with server.client() as client:
-                wait_until(lambda client=client: _joined(client, size), lambda: "the Cluster does not come together")  # type: ignore[misc]
+                wait_until(lambda client=client: _joined(client, len(servers)), lambda: "the Cluster does not come together")  # type: ignore[misc]
+        for number, server in enumerate(servers[size:]):
+            with servers[number % size].client() as primary, server.client() as replica:
+                replica.execute_command("CLUSTER REPLICATE", primary.execute_command("CLUSTER MYID"))
+            wait_until(lambda server=server: server.follows(), lambda: "a replica does not follow its primary")  # type: ignore[misc]
         yield servers
 
 
@@ -127,7 +142,7 @@ def running_sentinel(kind: str, primary: RedisServer, service: str) -> Iterator[
     """One Sentinel that watches ``primary`` and may promote a replica on its own; gives its port."""
     folder, port = Path(tempfile.mkdtemp(prefix="turnlog-sentinel-")), free_port()
     lines = [f"port {port}", "bind 127.0.0.1", f"dir {folder}", f"sentinel monitor {service} 127.0.0.1 {primary.port} 1"]
-    lines += [f"sentinel down-after-milliseconds {service} 500", f"sentinel failover-timeout {service} 3000"]
+    lines += [f"sentinel down-after-milliseconds {service} {DOWN_AFTER}", f"sentinel failover-timeout {service} 3000"]
     (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
     process = subprocess.Popen([BINARIES[kind](), str(folder / "sentinel.conf"), "--sentinel"], stdout=subprocess.DEVNULL)
     try:
@@ -155,30 +170,6 @@ def new_prefix() -> str:
     return f"turnlog-test-{uuid4().hex}"
 
 
-def free_port(above: int = 0) -> int:
-    """A port that nobody listens on, nor on the one ``above`` it."""
-    while True:
-        with socket.socket() as probe, socket.socket() as second:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port + above > 65_535:
-                continue
-            try:
-                second.bind(("127.0.0.1", port + above if above else 0))
-            except OSError:
-                continue
-            return port
-
-
-def wait_until(done: Callable[[], bool], otherwise: Callable[[], str]) -> None:
-    """Look again and again until it is done; fail with a text after STARTING seconds."""
-    end = time.monotonic() + STARTING
-    while not done():
-        if time.monotonic() > end:
-            raise RuntimeError(otherwise())
-        time.sleep(0.02)
-
-
 def _answers(client: Redis) -> bool:
     try:
         return bool(client.ping())
@@ -193,57 +184,3 @@ def _has_replica(client: Redis, service: str) -> bool:
 def _joined(client: Redis, size: int) -> bool:
     facts = client.execute_command("CLUSTER INFO")
     return facts["cluster_state"] == "ok" and int(facts["cluster_known_nodes"]) == size
-
-
-class LosingProxy:
-    """Passes bytes on to a server, until ``lose`` is set: then it breaks the connection in place of the next answer, once."""
-
-    def __init__(self, port: int) -> None:
-        self._server = ("127.0.0.1", port)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self.lose = threading.Event()
-        self.lost = 0
-        self._open: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-        self._thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self._server)
-            self._open += [near, far]
-            threading.Thread(target=self._pass, args=(near, far, False), daemon=True).start()
-            threading.Thread(target=self._pass, args=(far, near, True), daemon=True).start()
-
-    def _pass(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                if answers and self.lose.is_set():
-                    self.lose.clear()
-                    self.lost += 1
-                    break
-                target.sendall(data)
-        except OSError as error:
-            # The other direction has closed both ends.
-            assert error.errno is not None
-        for end in (source, target):
-            _shut(end)
-
-    def close(self) -> None:
-        """Stop listening and break what is open."""
-        _shut(self._listener)
-        self._listener.close()
-        self._thread.join()
-        for end in self._open:
-            end.close()
-
-
-def _shut(end: socket.socket) -> None:
-    try:
-        end.shutdown(socket.SHUT_RDWR)
-    except OSError as error:
-        assert error.errno is not None

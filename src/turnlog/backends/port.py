@@ -161,7 +161,10 @@ class SharedRuns(Protocol):
         """
 
     async def referenced_runs(self) -> list[Reference]:
-        """Every claim there is, for the sweep."""
+        """Every claim there is, for the sweep, which drops those whose child never came to be.
+
+        An engine that removes sessions by itself leaves out those of which it knows better, and sees to them in ``marked_runs``.
+        """
 
 
 @runtime_checkable

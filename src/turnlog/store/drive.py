@@ -16,6 +16,7 @@ class Hopping(Protocol):
 
     _direct: Any
     """The same store without hops; None where none are needed."""
+    backend: Any
 
 
 def drive(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -38,10 +39,23 @@ def verb(
     async def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         direct = self._direct
         if direct is None:
-            return await method(self, *args, **kwargs)
+            doing = method(self, *args, **kwargs)
+            return await doing if self.backend.blocking else await _heeding(doing)
         # Imported here: a sync store never needs an event loop, and asyncio is most of an import's cost.
         import asyncio
 
         return await asyncio.to_thread(lambda: drive(method(direct, *args, **kwargs)))
 
     return call
+
+
+async def _heeding(doing: Coroutine[Any, Any, T]) -> T:
+    """The outcome of ``doing``, unless its task was cancelled meanwhile and a driver lost that, as ``asyncio.wait_for`` does before 3.12."""
+    import asyncio
+
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    outcome = await doing
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return outcome

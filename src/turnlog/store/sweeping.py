@@ -87,6 +87,9 @@ class Sweeping(Writing):
             return False
         parent = Parent(claim.session_id, UNBORN, claim.run, -1)
         async with self._together(claim.child_id):
+            if claim not in await shared.references(claim.session_id, claim.run):
+                # Its child was erased since the claim was listed. A mark for it would stay for good.
+                return False
             await shared.mark_run(claim.child_id, claim.child_run, parent, closed=True)
             if await self._is_child(claim):
                 # Born between the look and the mark, which must not stay on a run that lives.

@@ -244,7 +244,8 @@ def lines_from(data: bytes, seq: int) -> bytes:
     end = data.rfind(b"\n")
     while end >= 0:
         number = last_number(data[max(0, end - LINE_END) : end])
-        if number is None or number < seq:
+        # A line without a number is damaged: it stays, so that whoever reads the lines finds that out.
+        if number is not None and number < seq:
             return data[end + 1 :]
         end = data.rfind(b"\n", 0, end)
     return data

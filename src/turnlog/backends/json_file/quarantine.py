@@ -6,13 +6,14 @@ import hashlib
 import logging
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from turnlog.backends.json_file.files import open_regular, put_in_place, remove
 from turnlog.backends.json_file.foreign import incarnation
 from turnlog.backends.json_file.rewrite import write_document
 from turnlog.backends.json_file.session_file import SessionFile
-from turnlog.backends.json_file.views import View, front_at, front_of_view, load_view, view_records
+from turnlog.backends.json_file.views import View, front_at, front_of_view, head_of, load_view, view_records
 from turnlog.errors import SessionError
 from turnlog.messages import Record
 
@@ -76,7 +77,9 @@ def _joined(path: str, views: list[View], *, sync: bool) -> SessionFile:
             metadata = {**(fields.get("metadata") or {}), **(later.get("metadata") or {})}
             fields |= {**later, "metadata": metadata} if metadata else later
         name = hashlib.sha256("\n".join(record.id for record in records).encode("utf-8", "surrogatepass")).hexdigest()
-        front.head = incarnation(front, records, name, fields)
+        # Its time runs from the last change of any of them.
+        updated_at = max(head_of(view).updated_at for view in views)
+        front.head = replace(incarnation(front, records, name, fields), updated_at=updated_at)
         return write_document(path, front, records, sync=sync)
     finally:
         for view in views:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from turnlog.backends.json_file.files import SIDE, open_regular
+from turnlog.backends.json_file.files import SIDE, open_regular, set_time
 from turnlog.backends.json_file.foreign import read_foreign
 from turnlog.backends.json_file.front import Front, parse_front
 from turnlog.backends.json_file.session_file import SessionFile, TornError, read_first_line
@@ -87,7 +87,10 @@ def load_view(path: str, *, sync: bool, exclusive: bool) -> View | None:
             except TornError:
                 if not exclusive:
                     raise
+                modified = os.fstat(fd).st_mtime
                 view.repair(side)
+                # That is no change of the session: one whose time has run out must not live again.
+                set_time(fd, modified)
             keep = True
             return view
         whole = _whole_file(path, fd)

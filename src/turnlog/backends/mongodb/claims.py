@@ -52,8 +52,13 @@ class Claims(Rows):
         await self._server.call(self._history, "delete_one", {"_id": {"claim": run, "by": child_run}, "s": to_key(session_id)})
 
     async def referenced_runs(self) -> list[Reference]:
-        """See SharedRuns.referenced_runs."""
-        return [_reference(claim) for claim in await self._server.rows(self._history, "find", {"claim": True}, hint="by_claim")]
+        """See SharedRuns.referenced_runs. A child with a watch is not among them: that tells when the server has removed it."""
+        stored = await self._server.rows(self._history, "find", {"claim": True}, hint="by_claim")
+        watched: set[str] = set()
+        for start in range(0, len(stored), IN_ONE_LOOK):
+            places = [{"run": claim["child_run"], "base": -1} for claim in stored[start : start + IN_ONE_LOOK]]
+            watched |= {one["run"] for one in await self._server.rows(self._history, "find", {"_id": {"$in": places}}, {"run": 1})}
+        return [_reference(claim) for claim in stored if claim["child_run"] not in watched]
 
     # Forks ------------------------------------------------------------------------------------------------------------
 

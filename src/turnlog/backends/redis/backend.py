@@ -81,8 +81,8 @@ class RedisBackend:
 
     ``prefix`` begins every key, so that stores can share a server. ``wait``: replicas that must have each write. ``create``: whether the
     store may come to be. ``shards``: how a new store is split (None: 1 on one server, 16 on a Cluster). ``timeout``: seconds for
-    connecting, for a free connection, and for each answer. ``max_connections``: per server. ``grace``: seconds after its time at which the
-    server drops a session with a ttl by itself.
+    connecting and for each answer, six times as long for a free connection. ``max_connections``: per server. ``grace``: seconds after its
+    time at which the server drops a session with a ttl by itself.
     """
 
     copies = False
@@ -356,8 +356,8 @@ class RedisBackend:
         return _FORKED[said]
 
     async def referenced_runs(self) -> list[Reference]:
-        """See SharedRuns.referenced_runs."""
-        return [claim for claim, _ in await all_claims(self._server, await self._ready())]
+        """See SharedRuns.referenced_runs. A child that was born is not among them: ``marked_runs`` sees to those that have gone."""
+        return [claim for claim, born in await all_claims(self._server, await self._ready()) if not born]
 
     # The whole store --------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ hide that a command may have been carried out twice, and which leave a cancelled
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
@@ -122,12 +123,18 @@ class AwaitingPool:
 
     async def give(self, taken: Taken) -> None:
         """See Line.give."""
-        await taken.pool.release(taken.connection)
+        try:
+            await taken.pool.release(taken.connection)
+        except BaseException:
+            # Cancelled while it waited for the pool's lock: what is not given back now is lost to everybody.
+            with suppress(KeyError):
+                await taken.pool.release(taken.connection)
+            raise
 
     async def drop(self, taken: Taken) -> None:
         """See Line.drop. Waits for nothing: the caller may have been cancelled."""
         await taken.connection.disconnect(nowait=True)
-        await taken.pool.release(taken.connection)
+        await self.give(taken)
 
     async def refresh(self) -> None:
         """See Line.refresh; the pool finds its server by itself."""

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from turnlog.backends.redis.backend import RedisBackend
 
 TIMEOUT = 5.0
-"""Seconds to connect, to wait for a free connection, and to wait for each reply."""
+"""Seconds to connect, and to wait for each reply."""
+CROWD = 6
+"""Times that as long is waited for a free connection: the others are at work, not away."""
 CONNECTIONS = 64
 """Connections to one server at once; who needs one more waits."""
 CROWDED = 1024
@@ -62,7 +64,7 @@ def line_to(url: str, *, asynchronous: bool, max_connections: int | None, timeou
     host = _shown(parts.netloc, parts.path)
     try:
         if parts.scheme in ("redis", "rediss", "unix"):
-            options = {"max_connections": max_connections or CONNECTIONS, "timeout": timeout, **common}
+            options = {"max_connections": max_connections or CONNECTIONS, "timeout": timeout * CROWD, **common}
             pool = redis.BlockingConnectionPool.from_url(url, **options)
             # Connects to nothing, but takes no option that there is not.
             pool.connection_class(**pool.connection_kwargs)

@@ -236,3 +236,19 @@ def overwritten(data: bytes, marks: list[bytes], width: int) -> bytes:
         at = data.rindex(mark)
         data = data[:at] + b"\x01" * width + data[at + width :]
     return data
+
+
+def test_mending_is_no_change_so_that_an_expired_session_stays_expired(tmp_path: Path) -> None:
+    backend = directory(tmp_path)
+    backend.put_head(a_head(length=1, ttl=60.0), expect=None, records=[record("zero")])
+    backend.append("s", [record("one")], now=3.0, expect=None)
+    backend.close()
+    path = tmp_path / "s.json"
+    path.write_bytes(path.read_bytes()[:-5])
+    os.utime(path, (1000.0, 1000.0))
+    again = directory(tmp_path)
+    assert all_ids(again) == ["zero", "one"]
+    assert document(path)["message_count"] == 2
+    assert again.get_head("s").updated_at == 1000.0
+    assert again.append("s", [record("two")], now=1060.0, expect=None) is None
+    again.close()

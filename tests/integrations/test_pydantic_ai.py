@@ -6,6 +6,7 @@ import asyncio
 import random
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.strict_api import broken_rules
 from turnlog.errors import NothingToUndoError, SessionNotFoundError
 from turnlog.integrations.pydantic_ai import TurnlogConversationStore, add_messages, load_messages
 from turnlog.session import SessionStore, open_async_store, open_store
+from turnlog.store.drive import drive
 
 pytestmark = pytest.mark.anyio
 
@@ -294,6 +296,45 @@ async def test_a_fork_outlives_what_it_came_from(talks: TurnlogConversationStore
         sessions.fork_session("talk")
     fork = await TurnlogConversationStore(sessions).load("fork", scope="ann")
     assert fork is not None and fork.messages == forked.messages
+
+
+async def test_an_expired_conversation_makes_room_for_a_new_one(talks: TurnlogConversationStore, sessions: SessionStore) -> None:
+    await talks.save(Conversation(conversation_id="talk", messages=[asked("old")]))
+    expire(sessions, "talk")
+    assert await talks.load("talk") is None
+    new = Conversation(conversation_id="talk", messages=[asked("new")])
+    await talks.save(new)
+    loaded = await TurnlogConversationStore(sessions).load("talk")
+    assert loaded is not None and loaded.messages == new.messages
+
+
+async def test_a_fork_lives_as_long_as_what_it_came_from(sessions: SessionStore) -> None:
+    talks = TurnlogConversationStore(SessionStore(sessions.backend, ttl=60))
+    await talks.save(Conversation(conversation_id="talk", messages=[asked("hello")]))
+    sessions.set_session_ttl("talk", 90)
+    await talks.fork("talk", new_conversation_id="fork")
+    await TurnlogConversationStore(sessions).fork("talk", new_conversation_id="other")
+    found = {info.session_id: info.ttl for info in sessions.iter_sessions()}
+    assert found == {"talk": 90.0, "fork": 60.0, "other": 90.0}
+
+
+async def test_an_entry_is_found_in_what_lives(talks: TurnlogConversationStore, sessions: SessionStore) -> None:
+    (entry,) = await talks.save(Conversation(conversation_id="talk", messages=[asked("hello")]))
+    await talks.fork("talk", new_conversation_id="fork")
+    expire(sessions, "fork")
+    fresh = TurnlogConversationStore(sessions)
+    assert (await fresh.read_entry(entry.id)).message == entry.message
+    expire(sessions, "talk")
+    with pytest.raises(LookupError):
+        await TurnlogConversationStore(sessions).read_entry(entry.id)
+
+
+def expire(sessions: SessionStore, session_id: str) -> None:
+    """Let the time of a session have run out, without changing its place in a listing."""
+    head = drive(sessions.backend.get_head(session_id))
+    assert head is not None
+    ended = replace(head, counter=head.counter + 1, ttl=1e-6)
+    assert drive(sessions.backend.put_head(ended, expect=head.revision))
 
 
 # --------------------------------------------------------------------------------------------------------------------------- the rest

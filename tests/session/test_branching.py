@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.session.conftest import say, texts
+from turnlog.backends.memory import MemoryBackend
 from turnlog.errors import (
     ConflictError,
     InvalidMessageError,
@@ -16,7 +17,9 @@ from turnlog.errors import (
     SessionNotFoundError,
     SnapshotNotFoundError,
 )
+from turnlog.heads import Reference
 from turnlog.session import SessionStore
+from turnlog.store.drive import drive
 
 
 class TestForks:
@@ -344,3 +347,18 @@ class TestDiff:
         store.delete_session("p")
         found = store.diff("c", "d")
         assert (found.ancestor, found.common, len(found.left), found.right) == (None, 2, 1, [])
+
+
+def test_a_sweep_beside_a_delete_leaves_no_mark() -> None:
+    class Late(MemoryBackend):
+        async def referenced_runs(self) -> list[Reference]:
+            claims = await super().referenced_runs()
+            other.delete_session("c")
+            return claims
+
+    backend = Late()
+    store, other = SessionStore(backend), SessionStore(backend)
+    store.add_message("p", "user", "x")
+    store.fork_session("p", new_session_id="c")
+    assert store.sweep().references_dropped == 0
+    assert drive(backend.marked_runs()) == []

@@ -50,10 +50,17 @@ def verb(
 
 
 async def _heeding(doing: Coroutine[Any, Any, T]) -> T:
-    """The outcome of ``doing``, unless its task was cancelled meanwhile and a driver lost that, as ``asyncio.wait_for`` does before 3.12."""
+    """The outcome of ``doing``; CancelledError where its task was cancelled meanwhile and a driver lost that.
+
+    So does ``asyncio.wait_for`` before Python 3.12, which redis-py sends with.
+    """
     import asyncio
 
-    task = asyncio.current_task()
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        # Something other than asyncio drives it.
+        task = None
     before = task.cancelling() if task is not None else 0
     outcome = await doing
     if task is not None and task.cancelling() > before:

@@ -53,6 +53,8 @@ class Turn:
         """The history, with ids and metadata."""
         self.landed = False
         """Whether a turn of this id is stored."""
+        self.keeps = True
+        """Whether it is kept before it lands, for others to see and to go on with; a turn that others wait for is, in any case."""
         self._store = store
         self._window = window
         self._wait = wait
@@ -111,7 +113,7 @@ class Turn:
 
     async def keep(self, messages: Sequence[SessionMessage] | None = None, **info: Any) -> None:
         """Keep what the turn has produced so far (None: what was added), so that it outlives this process. Nothing on five methods."""
-        if self._store.full:
+        if self._store.full and (self.keeps or self._wait):
             await self._keep(self.added if messages is None else messages, info)
 
     async def _keep(self, messages: Sequence[SessionMessage], info: dict[str, Any], **expect: float) -> None:

@@ -28,7 +28,7 @@ from turnlog.integrations.pydantic_ai.records import counted
 from turnlog.messages import Record, SessionMessage, encode_message, encode_metadata, encode_text, new_token
 from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.branching import fork_title
-from turnlog.store.core import ATTEMPTS, check_revision, with_fields
+from turnlog.store.core import ATTEMPTS, alive, check_revision, with_fields
 from turnlog.store.drive import verb
 from turnlog.store.reading import last
 from turnlog.store.values import title_of
@@ -98,7 +98,7 @@ class ConversationLog(AsyncSessionStore):
         cursor: str | None = None
         while True:
             page = await self.backend.list_heads(Query(), cursor=cursor, limit=200)
-            for head in page.heads:
+            for head in filter(alive, page.heads):
                 if await self._find(head, entry_id) is not None:
                     return head.session_id
             cursor = page.cursor
@@ -219,9 +219,12 @@ class ConversationLog(AsyncSessionStore):
             return await self._extend(record, records, revision) if records else revision
         fields = _fields({}, record, kept, at="" if not records else None)
         head = self._new_head(session_id, length=len(records), created_at=now, updated_at=now, fields=fields)
-        if not await self.backend.put_head(head, expect=None, records=records):
-            raise _lost(session_id)
-        return head.revision
+        for _ in range(2):
+            if await self.backend.put_head(head, expect=None, records=records):
+                return head.revision
+            # One whose time has run out makes room.
+            await self._erase_expired(session_id)
+        raise _lost(session_id)
 
     async def _fork(self, record: ConversationRecord, base: str, kept: Json) -> str:
         for _ in range(ATTEMPTS):
@@ -240,6 +243,7 @@ class ConversationLog(AsyncSessionStore):
                 now=record.updated_at.timestamp(),
                 fields={**titled, **_fields({}, record, kept, at=placed.last_id)},
             )
+            child = replace(child, ttl=self.ttl if self.ttl is not None else head.ttl)
             if await (self._fork_copying(line, child) if self._shared is None else self._fork_sharing(head, child)):
                 return child.revision
         raise _lost(record.conversation_id)

@@ -124,6 +124,10 @@ class TestEnvelope:
         assert record == Record(-1, "m1", 5.0, '{"role":"user","content":"x","name":"n"}', '{"a":1}')
         assert decode_body(record) == {"role": "user", "content": "x", "name": "n"}
 
+    def test_a_time_may_be_text_as_other_programs_write_it(self) -> None:
+        for text in ("2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00"):
+            assert encode_message({"role": "user", "content": "x", "timestamp": text}).time == 1767225600.0
+
     def test_a_dict_without_a_role_is_the_message_whole(self) -> None:
         item = {"type": "reasoning", "id": "rs_1", "metadata": {"k": 1}, "summary": []}
         record = encode_message(item)
@@ -217,6 +221,7 @@ class TestRefusals:
             ({"role": "user", "content": "x", "id": "a\nb"}, "must be printable"),
             ({"role": "user", "content": "x", "id": "i" * 257}, "at most 256"),
             ({"role": "user", "content": "x", "timestamp": "now"}, "finite number of seconds"),
+            ({"role": "user", "content": "x", "timestamp": ""}, "finite number of seconds"),
             ({"role": "user", "content": "x", "timestamp": True}, "finite number of seconds"),
             ({"role": "user", "content": "x", "timestamp": math.inf}, "finite number of seconds"),
         ],

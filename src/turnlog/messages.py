@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from json.encoder import encode_basestring as _quote
 from typing import Any, NamedTuple
 
@@ -159,8 +160,8 @@ def encode_text(role: str, content: str) -> Record:
 def encode_message(message: Mapping[str, Any] | SessionMessage) -> Record:
     """The record of a message dict or value; raises InvalidMessageError before anything is written.
 
-    In a dict with a role, ``id`` (str), ``metadata`` (dict) and ``timestamp`` (seconds) are the envelope and every other key is the
-    message. A dict without a role is the message whole.
+    In a dict with a role, ``id`` (str), ``metadata`` (dict) and ``timestamp`` (seconds, or ISO 8601 text) are the envelope and every other
+    key is the message. A dict without a role is the message whole.
     """
     identity: object
     stamp: object
@@ -249,9 +250,20 @@ def _check_id(identity: object) -> str:
 def _check_time(stamp: object) -> float:
     if stamp is None:
         return time.time()
+    if isinstance(stamp, str):
+        stamp = _seconds(stamp)
     if isinstance(stamp, bool) or not isinstance(stamp, int | float) or not math.isfinite(stamp):
         raise InvalidMessageError(f"timestamp must be a finite number of seconds since the epoch, not {stamp!r:.80}")
     return float(stamp)
+
+
+def _seconds(text: str) -> float | str:
+    """Seconds since the epoch for ISO 8601 text, as some programs put it into messages (UTC unless it tells); other text as it is."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _refusal(value: Any, what: str) -> str | None:

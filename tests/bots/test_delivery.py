@@ -379,7 +379,7 @@ def test_two_hundred_users_are_answered_at_once(run_bot: RunBot, opened: Callabl
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("kind", ["memory", "sqlite", "json"])
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "json", "redis"])
 def test_two_hundred_users_are_answered_within_three_seconds(kind: str, run_bot: RunBot, opened: Callable[[str], Open]) -> None:
     async def run() -> None:
         async with run_bot(opened(kind)(), model=Model(0.3)) as running:

@@ -260,15 +260,14 @@ def test_a_worker_that_loses_its_lease_while_it_is_refused_sends_no_more(run_bot
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("kind", "verb"), [("five methods", "get_chat_history"), ("memory", "get_session_info")])
 def test_what_comes_while_the_last_look_is_taken_is_not_left(
-    kind: str, verb: str, run_bot: RunBot, opened: Callable[[str], Open], monkeypatch: pytest.MonkeyPatch
+    run_bot: RunBot, opened: Callable[[str], Open], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def run() -> None:
-        store = opened(kind)()
+        store = opened("five methods")()
         here = asyncio.get_running_loop()
         async with run_bot(store) as running:
-            plain = getattr(store, verb)
+            plain = store.get_chat_history
             late = ["second"]
 
             def slow(session_id: str, *arguments: Any) -> Any:
@@ -278,7 +277,7 @@ def test_what_comes_while_the_last_look_is_taken_is_not_left(
                     asyncio.run_coroutine_threadsafe(running.edge.deliver(late.pop()), here).result(10)
                 return found
 
-            monkeypatch.setattr(store, verb, slow)
+            monkeypatch.setattr(store, "get_chat_history", slow)
             await running.edge.deliver("first")
             await running.bot.idle()
             assert running.edge.screen() == ["1: first", "2: second"]
@@ -293,16 +292,16 @@ def test_what_came_to_a_desk_that_was_taken_is_not_left(
         store = opened("memory")()
         # So long that no look around helps.
         async with run_bot(store, lease=1000) as one, run_bot(store, lease=1000) as two:
-            plain = Lease.release
+            plain = Lease.release_at
             late = ["second"]
 
-            async def release(lease: Lease, settled: int | None = None) -> None:
+            async def release_at(lease: Lease, count: int, **options: Any) -> bool:
                 if late:
                     await two.edge.deliver(late.pop(), number="another")
                     await two.bot.idle()
-                await plain(lease, settled)
+                return await plain(lease, count, **options)
 
-            monkeypatch.setattr(Lease, "release", release)
+            monkeypatch.setattr(Lease, "release_at", release_at)
             await one.edge.deliver("first")
             await one.bot.idle()
             assert (one.edge.screen(), two.edge.screen()) == (["1: first", "2: second"], [])

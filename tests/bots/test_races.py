@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -13,10 +15,13 @@ from tests.bots.conftest import RunBot
 from tests.bots.edge import Edge, eventually
 from tests.bots.models import Model
 from tests.bots.stores import QUICK, Open
-from turnlog.bots import Bot
+from turnlog.bots import Bot, Update
+from turnlog.bots.answering import Answering
 from turnlog.bots.desk import Desk
+from turnlog.bots.events import update_event
 from turnlog.bots.leases import LeaseLostError
 from turnlog.errors import StorageError
+from turnlog.heads import Head
 from turnlog.session import InMemorySessionStore
 
 PERSON = {("edge", "alice"): "anna", ("other", "7"): "anna"}
@@ -100,11 +105,28 @@ def test_what_comes_right_after_a_forget_is_answered_once(run_bot: RunBot, monke
                 return outcome
 
             monkeypatch.setattr(Desk, "erase", erase)
+            await one.say("hello")
             await one.edge.deliver("/forget yes")
             await one.bot.idle()
             await two.bot.idle()
-            assert model.asked == ["again"]
-            assert one.edge.screen()[1:] + two.edge.screen() == ["1: again"]
+            assert model.asked == ["hello", "again"]
+            assert one.edge.screen()[2:] + two.edge.screen() == ["1: again"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", QUICK)
+def test_what_waits_behind_a_forget_begins_anew(kind: str, run_bot: RunBot, opened: Callable[[str], Open]) -> None:
+    async def run() -> None:
+        async with run_bot(opened(kind)()) as running:
+            await running.say("hello")
+            await running.say("/new")
+            for text in ("one", "/forget yes", "two"):
+                await running.edge.deliver(text)
+            await running.bot.idle()
+            # Nothing of the erased desk is known to what comes: the conversation is the first again.
+            assert await running.say("/status") == "Conversation first: 2 messages."
+            assert running.edge.screen()[-2] == "1: two"
 
     asyncio.run(run())
 
@@ -141,12 +163,14 @@ def test_an_update_that_comes_while_its_desk_is_taken_from_the_list_is_found_aft
 
 
 @pytest.mark.parametrize("kind", QUICK)
-def test_an_answer_of_another_update_is_not_taken_for_its_own(kind: str, run_bot: RunBot, opened: Callable[[str], Open]) -> None:
+def test_an_answer_of_another_update_is_not_taken_for_its_own(
+    kind: str, run_bot: RunBot, opened: Callable[[str], Open], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def run() -> None:
         async with run_bot(opened(kind)()) as running:
             assert await running.say("one", number="7-1") == "1: one"
             # As after a restart: whether it was answered has to be looked up.
-            running.bot._answering.came = lambda uid: None  # type: ignore[method-assign]
+            monkeypatch.setattr(Answering, "came", lambda self, uid: None)
             assert await running.say("two", number="7") == "2: two"
 
     asyncio.run(run())
@@ -158,6 +182,29 @@ def test_a_name_that_is_no_text_holds_up_nothing(kind: str, run_bot: RunBot, ope
         async with run_bot(opened(kind)(), scope="chat") as running:
             said = await running.say("hello", is_private=False, user_name="A\ud83d")
             assert said == "1: A\ufffd: hello"
+
+    asyncio.run(run())
+
+
+def test_what_comes_in_the_middle_of_a_release_is_not_left(run_bot: RunBot) -> None:
+    async def run() -> None:
+        store = InMemorySessionStore()
+        # So long that no look around helps.
+        async with run_bot(store, lease=1000) as running:
+            plain = store._core.backend.put_head
+            update = Update(id="late", user_id="alice", chat_id="alice", text="second", address={"chat": "alice"})
+            late = [update_event("edge-late", "edge", time.time(), update) | {"k": "edge-late"}]
+
+            async def put_head(head: Head, **options: Any) -> bool:
+                if late and head.session_id.endswith(".desk") and "settled" in head.fields.get("metadata", {}):
+                    event = late.pop()
+                    store.add_messages(head.session_id, [{"role": "system", "content": json.dumps(event), "id": event["k"]}])
+                return await plain(head, **options)
+
+            store._core.backend.put_head = put_head  # type: ignore[method-assign]
+            await running.edge.deliver("first")
+            await running.bot.idle()
+            assert running.edge.screen() == ["1: first", "2: second"]
 
     asyncio.run(run())
 

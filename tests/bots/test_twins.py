@@ -55,3 +55,28 @@ def test_an_agent_tells_which_store_it_was_given() -> None:
     assert Model().agent(session_store=store).session_store is store
     assert Model().agent(memory={"store": store}).session_store is store
     assert Model().agent().session_store is None
+
+
+def test_a_twin_keeps_nothing_of_a_turn_under_way_unless_others_wait_for_it() -> None:
+    async def run() -> None:
+        for keep, wait, kept in ((True, None, 1), (False, None, 0), (False, 0.1, 1)):
+            store = InMemorySessionStore()
+            twin = Model().agent().on_session("s", store=store, keep=keep, wait=wait)
+            with pytest.raises(ConnectionError):
+                await twin.achat("fail")
+            assert len(store.get_open_turns("s")) == kept
+
+    asyncio.run(run())
+
+
+def test_whose_a_session_is_is_noted_again_after_it_was_erased() -> None:
+    async def run() -> None:
+        store = InMemorySessionStore()
+        twin = Model().agent().on_session("s", store=store, user_id="anna")
+        for _ in range(2):
+            assert await twin.achat("hello") == "1: hello"
+            info = store.get_session_info("s")
+            assert info is not None and (info.agent_name, info.user_id) == ("Tester", "anna")
+            store.delete_session("s")
+
+    asyncio.run(run())

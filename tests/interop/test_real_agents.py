@@ -91,3 +91,45 @@ def test_a_bot_keeps_one_session_per_user(program: Any, store: str) -> None:
     ]  # fmt: skip
     assert [message["content"] for message in second] == ["I am Bob.", "heard 1: I am Bob."]
     assert done["reset"] == []
+
+
+@every
+def test_one_person_on_two_platforms_has_one_conversation(program: Any, store: str) -> None:
+    done = program(store, "linked")
+    assert done["answers"] == ["heard 1: I am Alice.", "heard 2: Who am I?", "heard 3: And here?"]
+    assert done["history"][::2] == ["I am Alice.", "Who am I?", "And here?"]
+    assert done["history"][1::2] == done["answers"]
+    assert done["reset"] == []
+
+
+@every
+def test_a_group_shares_a_conversation_with_what_the_bot_overheard(program: Any, store: str) -> None:
+    done = program(store, "group")
+    assert done["history"][0].endswith("It rains.")
+    assert [text for text in done["history"] if text in done["answers"]] == done["answers"]
+    assert len(done["history"]) == 5
+    assert done["alone"] == []
+
+
+@every
+def test_conversations_end_by_silence_and_by_their_length(program: Any, store: str) -> None:
+    done = program(store, "policies")
+    assert done["answers"] == ["heard 1: one", "heard 2: two", "heard 1: three"]
+    assert done["history"] == {"idle": ["three", "heard 1: three"], "short": ["two", "heard 2: two", "three", "heard 3: three"]}
+    assert done["reaped"] == [1]
+
+
+@every
+def test_a_conversation_goes_on_elsewhere(program: Any, store: str) -> None:
+    done = program(store, "handoff")
+    assert done["answers"] == ["heard 1: I am Ada.", "heard 2: Who am I?"]
+    assert done["history"] == ["I am Ada.", "heard 1: I am Ada.", "Who am I?", "heard 2: Who am I?"]
+    assert (done["cleared"], done["left"]) == (1, [["I am Ada.", "heard 1: I am Ada."], []])
+
+
+@full
+def test_users_at_once_keep_to_themselves(program: Any, store: str) -> None:
+    done = program(store, "crowd")
+    for user, texts in done["history"].items():
+        assert texts[::2] == [f"{user} one", f"{user} two", f"{user} three"]
+        assert texts[1::2] == [f"heard {number}: {text}" for number, text in enumerate(texts[::2], 1)]

@@ -71,6 +71,7 @@ class Agent:
         self._usage_limits = usage_limits
         self._timeout = timeout
         self._further: str | None = None
+        self._keeps = True
         self._noted = False
         chosen = self.memory.store if session_store is None else session_store
         self.session_store = chosen
@@ -150,13 +151,21 @@ class Agent:
         return loop.run(lambda: self.aresume(turn_id))
 
     def on_session(
-        self, session_id: str, *, store: Any = None, user_id: str | None = None, wait: float | None = None, instructions: str | None = None
+        self,
+        session_id: str,
+        *,
+        store: Any = None,
+        user_id: str | None = None,
+        wait: float | None = None,
+        instructions: str | None = None,
+        keep: bool = True,
     ) -> Agent:
         """An agent like this one on another session, for whoever serves many: all that is not of a session is shared, and costs nothing.
 
         ``store``: where the session is, as ``memory["store"]`` or opened already; None: in this agent's store. ``user_id``: None for
-        this agent's. ``wait``: as ``memory["wait"]``; None: this agent's. ``instructions`` follow this agent's own. Nothing is opened or
-        read; a store that was opened here stays with the agent that opened it.
+        this agent's. ``wait``: as ``memory["wait"]``; None: this agent's. ``instructions`` follow this agent's own. With ``keep=False``
+        nothing is kept of its turns before they land, so that none can be resumed, unless others are to wait for them. Nothing is opened
+        or read; a store that was opened here stays with the agent that opened it.
         """
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
@@ -164,6 +173,7 @@ class Agent:
         waits = self.memory.wait if wait is None else wait
         twin.memory = replace(self.memory, session_id=session_id, user_id=user_id or self.memory.user_id, wait=waits)
         twin._further = instructions
+        twin._keeps = keep
         if store is not None:
             twin._store = store if isinstance(store, AwaitedStore) else AwaitedStore(store)
         twin.last_turn = None
@@ -253,6 +263,9 @@ class Agent:
 
     def _took(self, result: TurnResult) -> None:
         self.last_turn = result
+        if result.is_first:
+            # Of a session that was erased what was noted is gone, too.
+            self._noted = False
 
     async def _note(self) -> None:
         """Note agent and user with the session, once; on five methods there is no place for it."""
@@ -279,6 +292,7 @@ class Agent:
                 usage_limits=self._usage_limits,
                 instructions=self._further,
                 timeout=self._timeout,
+                keeps=self._keeps,
             )
             self._runners = {loop: one for loop, one in self._runners.items() if not loop.is_closed()} | {here: runner}
         return self._runners[here]

@@ -38,6 +38,8 @@ class TurnResult:
     input_tokens: int
     output_tokens: int
     seconds: float
+    is_first: bool = False
+    """Whether there was no history that the turn could follow."""
 
 
 class Runner:
@@ -53,6 +55,7 @@ class Runner:
         usage_limits: Any,
         instructions: str | None,
         timeout: float | None,
+        keeps: bool = True,
     ) -> None:
         self._loop = loop
         self._store = store
@@ -61,6 +64,7 @@ class Runner:
         self._usage_limits = usage_limits
         self._instructions = instructions
         self._timeout = timeout
+        self._keeps = keeps
         self._known = Known()
         self._rebuilt = Rebuilt()
 
@@ -74,6 +78,7 @@ class Runner:
         # Where summaries are on, they decide what is read.
         window = Window(1, from_user=True) if self._memory.summarize else self._memory.window()
         turn = Turn(self._store, self._session_id, form="chat", window=window, wait=self._memory.wait, known=self._known)
+        turn.keeps = self._keeps
         turn.id = turn_id or turn.id
         await turn.begin(resumed)
         produced = Produced(turn, prompt, resumed)
@@ -97,7 +102,7 @@ class Runner:
             if not turn.landed:
                 await turn.interrupt(type(error).__name__, produced.stored())
             raise
-        return TurnResult(run.result.output, turn.id, model, **tokens, seconds=turn.note["seconds"])
+        return TurnResult(run.result.output, turn.id, model, **tokens, seconds=turn.note["seconds"], is_first=not turn.stored)
 
     async def stream(
         self, prompt: Prompt | None, done: Callable[[TurnResult], None], *, turn_id: str | None = None

@@ -31,6 +31,8 @@ NO_WORDS = "(The answer has no words.)"
 
 LOOKED_AT = 256
 """Messages at the end of a conversation among which an answer is looked for that may have been stored before."""
+TWINS = 256
+"""Conversations whose agents are kept at hand."""
 FRESH = 10_000
 """Updates of which is remembered that nobody can have tried them before."""
 
@@ -43,6 +45,19 @@ class TurnFailedError(Exception):
     def __init__(self, partial: str) -> None:
         super().__init__()
         self.partial = partial
+
+
+class GuardedStore(AwaitedStore):
+    """A bot's store for the turns of one session: a worker that may have been replaced by another writes nothing any more."""
+
+    def __init__(self, store: AwaitedStore) -> None:
+        vars(self).update(vars(store))
+        self.check: Callable[[], None] = lambda: None
+
+    async def finish(self, verb: str, *args: Any, **kwargs: Any) -> Any:
+        """As of any store. Raises LeaseLostError too."""
+        self.check()
+        return await super().finish(verb, *args, **kwargs)
 
 
 @dataclass(slots=True)
@@ -59,6 +74,8 @@ class Answering:
     report: Report
     _fresh: OrderedDict[str, None] = field(default_factory=OrderedDict)
     _told: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _twins: OrderedDict[str, tuple[GuardedStore, Agent]] = field(default_factory=OrderedDict)
+    """By session, the one used last at the end."""
 
     def came(self, uid: str) -> None:
         """An update was just stored, for the first time."""
@@ -115,16 +132,17 @@ class Answering:
     async def _obey(self, name: str, argument: str, desk: Desk, state: State, waiting: Waiting, delivery: Delivery) -> None:
         has_files = isinstance(self.platform(), SendsFiles)
         overheard = self.keys.scope == "user" and not waiting.update.is_private
-        reply = await obey(name, Asked(self.store, desk, state, waiting, argument, has_files, overheard))
+        asked = Asked(self.store, desk, state, waiting, argument, has_files, overheard)
+        reply = await obey(name, asked)
         if reply.file is not None:
             await delivery.finish_file("conversation.json", reply.file)
         await delivery.finish(reply.text)
         if reply.forgets:
+            self._twins = OrderedDict((key, each) for key, each in self._twins.items() if not asked.own.has(key))
             await desk.erase(waiting.uid)
-            if not any(uid != waiting.uid for uid in (await desk.read()).waiting):
+            state.erased = True
+            if not self.store.full and not (await desk.read()).waiting:
                 await self.desks.forget(desk.key)
-            state.current = state.last = None
-            state.waiting.pop(waiting.uid, None)
         else:
             await desk.delivered(state, waiting, turn=False)
 
@@ -135,8 +153,7 @@ class Answering:
         self._fresh.pop(waiting.uid, None)
         if not fresh and (stored := await self._stored(session_id, waiting.uid)) is not None:
             return stored
-        owner = self.keys.owner(waiting.update)
-        agent = self.agent.on_session(session_id, store=self.store, user_id=owner.user)
+        agent = self._twin(session_id, self.keys.owner(waiting.update).user, delivery.check)
         try:
             async with delivery.under_way(draft=self.stream):
                 return await self._ask(agent, waiting, delivery)
@@ -149,9 +166,6 @@ class Answering:
         except (StorageError, LeaseLostError):
             raise
         except Exception as error:
-            if self.store.full:
-                # Nobody goes on with it: the user was told to say it again.
-                await self.store.finish("drop_open_turn", session_id, waiting.uid)
             raise TurnFailedError(delivery.text) from error
 
     async def _ask(self, agent: Agent, waiting: Waiting, delivery: Delivery) -> str:
@@ -162,6 +176,18 @@ class Answering:
             delivery.grow(piece)
         assert agent.last_turn is not None, "a turn that ended has a result"
         return _text(agent.last_turn.output)
+
+    def _twin(self, session_id: str, user: str | None, check: Callable[[], None]) -> Agent:
+        """The agent on a session: it knows what it read there last. Nothing is kept of its turns but what lands: nobody resumes them."""
+        store, agent = self._twins.pop(session_id, (None, None))
+        if store is None or agent is None:
+            store = GuardedStore(self.store)
+            agent = self.agent.on_session(session_id, store=store, user_id=user, keep=False)
+        store.check = check
+        self._twins[session_id] = store, agent
+        if len(self._twins) > TWINS:
+            self._twins.popitem(last=False)
+        return agent
 
     async def _session(self, desk: Desk, state: State, waiting: Waiting) -> str:
         """The session in which the message belongs; a new one where it is time for that."""
@@ -178,7 +204,8 @@ class Answering:
         if not await self.store.call("session_exists", session_id):
             return None
         messages = await self.store.call("get_messages", session_id, -LOOKED_AT, None)
-        turn = [message for message in messages if message.id.startswith(f"{uid}-")]
+        # Of another update's id this one may be the beginning.
+        turn = [message for message in messages if message.id.rpartition("-")[0] == uid]
         if not turn:
             return None
         texts = [message.content for message in turn if message.role == "assistant" and isinstance(message.content, str)]

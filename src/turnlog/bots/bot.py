@@ -90,6 +90,7 @@ class Bot:
         self._background: set[asyncio.Task[None]] = set()
         self._told: dict[str, None] = {}
         self._running = False
+        self._ended = False
         self._leases = Leases(self.store, lease, lambda error: self._report(error, None))
         self._receiving = Receiving(self.store, self.keys.bot, self._leases, made, make, lambda error: self._report(error, None))
         self._desks = Desks(self.store, self.keys.bot)
@@ -115,6 +116,8 @@ class Bot:
         """Connect and begin to answer: first what a run before left unanswered. Returns when it runs."""
         if self._running:
             raise RuntimeError("the bot runs already")
+        if self._ended:
+            raise RuntimeError("the bot was stopped, and its platform closed: make a new one")
         self._running = True
         try:
             await self._receiving.open(self.receive)
@@ -127,18 +130,20 @@ class Bot:
     async def stop(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  # told to those who wait, as seconds of patience
         """Stop: begin nothing new, finish what is in flight within ``timeout`` seconds, then let go of platform and store.
 
-        What came and was not answered is answered at the next start, or by another worker. Idempotent.
+        What came and was not answered is answered when the next bot starts, or by another worker. Idempotent; it does not start again.
         """
         if not self._running:
             return
-        self._running = False
-        await self._workers.stop(timeout)
-        await self._receiving.close()
-        while self._background:
-            await asyncio.wait(list(self._background), timeout=timeout)
-            for task in self._background:
-                task.cancel()
-        await self.store.close()
+        self._running, self._ended = False, True
+        try:
+            await self._workers.stop(timeout)
+            await self._receiving.close()
+            while self._background:
+                await asyncio.wait(list(self._background), timeout=timeout)
+                for task in self._background:
+                    task.cancel()
+        finally:
+            await self.store.close()
 
     async def idle(self) -> None:
         """Wait until all that this process received is answered."""
@@ -155,8 +160,9 @@ class Bot:
 
     async def receive(self, update: Update) -> None:
         """Take an update in. Returns once it is stored, or refused and the user told. Raises SessionError where it may not be stored."""
-        if _NOT_TEXT.search(update.text):
-            update = replace(update, text=_NOT_TEXT.sub("\ufffd", update.text))
+        if _NOT_TEXT.search(update.text) or _NOT_TEXT.search(update.user_name or ""):
+            name = update.user_name and _NOT_TEXT.sub("\ufffd", update.user_name)
+            update = replace(update, text=_NOT_TEXT.sub("\ufffd", update.text), user_name=name)
         verdict = self._limits.judge(update.user_id, update.id)
         if verdict in ("stranger", "too many"):
             self._say(update, STRANGER if verdict == "stranger" else TOO_MANY)
@@ -166,6 +172,8 @@ class Bot:
         try:
             await self._desks.remember(key)
             new = await self._desks.of(key).receive(self.keys.platform, update, time.time())
+            # It may have been taken from the list meanwhile, as that of an erased desk.
+            await self._desks.remember(key)
         except MessageTooLargeError as error:
             self._report(error, update)
             self._say(update, TOO_LARGE)

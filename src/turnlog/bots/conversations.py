@@ -38,6 +38,10 @@ class Conversations:
         """The id of the conversation that an update begins; the same again for the same update."""
         return f"{self.key}.{digest(uid)}"
 
+    def has(self, session_id: str) -> bool:
+        """Whether a conversation of that id is the user's."""
+        return session_id == self.key or session_id.startswith(f"{self.key}.")
+
     def name(self, session_id: str) -> str:
         """What the user calls it."""
         return FIRST if session_id == self.key else session_id.removeprefix(f"{self.key}.")

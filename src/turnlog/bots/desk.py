@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -16,7 +17,7 @@ from turnlog.session.awaiting import AwaitedStore
 DESK = ".desk"
 ROLE = "system"
 """The role of the log's messages: one that every store takes."""
-CUT_AFTER = 128
+CUT_AFTER = 48
 """Events after which a log in which nothing waits is cut to one checkpoint."""
 CUT_SIZE = 256 * 1024
 """Characters of JSON after which it is cut the same way: pictures wait in it too."""
@@ -80,16 +81,18 @@ class Desk:
         await self._append({**event, "k": new_token(), **({"failed": True} if failed else {}), "marks": state.marks()})
         state.count += 1
 
-    async def settle(self, state: State, revision: str, count: int) -> int:
-        """Cut a log that is long and in which nothing waits, if it is still at ``revision``; gives its length, ``count`` if it stays."""
-        if state.waiting or not self._store.full or (count < CUT_AFTER and state.size < CUT_SIZE):
-            return count
+    async def settle(self, state: State) -> None:
+        """Cut a log that is long and in which nothing waits, unless there is more in it than ``state`` tells."""
+        if state.waiting or (state.count < CUT_AFTER and state.size < CUT_SIZE):
+            return
+        info = await self._store.call("get_session_info", self.id)
+        if info is None or info.message_count != state.count:
+            return
         kept = [_message(state.checkpoint() | {"k": new_token()})]
-        try:
-            await self._store.finish("set_chat_history", self.id, kept, expect_revision=revision)
-        except ConflictError:
-            return count
-        return 1
+        # Whoever wrote meanwhile made it longer: it is cut another time.
+        with suppress(ConflictError):
+            await self._store.finish("set_chat_history", self.id, kept, expect_revision=info.revision)
+            state.count = 1
 
     async def erase(self, uid: str) -> None:
         """Erase the log and all that it says, but for updates that wait behind ``uid``."""

@@ -50,6 +50,8 @@ class State:
     """Characters that were read."""
     count: int = 0
     """Events that were read, or written since by this worker."""
+    erased: bool = False
+    """Whether the log has been erased since: nothing of this is to be written to it."""
 
     def apply(self, event: Event) -> None:
         """Go on by one event."""

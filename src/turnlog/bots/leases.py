@@ -9,8 +9,13 @@ from contextlib import suppress
 from typing import Any
 
 from turnlog.errors import SessionError
+from turnlog.heads import Head
 from turnlog.messages import new_token
-from turnlog.session.awaiting import AwaitedStore
+from turnlog.session.awaiting import AwaitedStore, InThread, finished
+from turnlog.store.changing import Changing
+from turnlog.store.core import with_fields
+from turnlog.store.drive import drive, verb
+from turnlog.store.sync import SessionStore
 from turnlog.turns.owner import Owner, has_ended
 
 LEASES = "leases"
@@ -35,6 +40,7 @@ class Lease:
         self.name = name
         self._leases = leases
         self._until = until
+        self._released = False
         self._renewing = asyncio.create_task(self._renew())
 
     @property
@@ -47,11 +53,23 @@ class Lease:
         if not self.held:
             raise LeaseLostError(f"the lease on {self.session_id!r} has run out: whoever has it now goes on", session_id=self.session_id)
 
-    async def release(self, settled: int | None = None) -> None:
-        """Give it up. ``settled``: the number of messages of the desk, where nothing waits in it. Raises StorageError."""
-        self._renewing.cancel()
-        with suppress(LeaseLostError):
-            await self._leases.give_up(self.session_id, self.name, settled)
+    async def release(self) -> None:
+        """Give it up, if it has not been. Raises StorageError: then it runs out by itself."""
+        if not self._released:
+            self._released = True
+            self._renewing.cancel()
+            with suppress(LeaseLostError):
+                await self._leases.give_up(self.session_id, self.name)
+
+    async def release_at(self, count: int, *, quiet: bool, user: str | None) -> bool:
+        """Give it up if the session has ``count`` messages now; else it stays held, and the answer is False.
+
+        ``quiet``: nothing waits in the session; ``user``: whose it is, if that has not been noted. Raises LeaseLostError, StorageError.
+        """
+        self._released = await self._leases.give_up_at(self.session_id, self.name, count, quiet, user)
+        if self._released:
+            self._renewing.cancel()
+        return self._released
 
     async def _renew(self) -> None:
         while True:
@@ -60,7 +78,7 @@ class Lease:
                 self._until = await self._leases.renew(self.session_id, self.name)
             except LeaseLostError:
                 return
-            except SessionError as error:
+            except Exception as error:  # noqa: BLE001  # reported, and tried again; should that go on, the lease runs out
                 self._leases.on_error(error)
 
 
@@ -83,39 +101,57 @@ class Leases:
         """
         until = time.time() + self.seconds
 
-        def edit(metadata: Metadata) -> Metadata:
+        def edit(head: Head) -> Head:
+            metadata = _metadata(head)
             held = metadata.get(LEASES) or {}
             if self._is_anothers(held.get(name)):
-                return metadata
+                return head
             kept = {key: value for key, value in metadata.items() if key != SETTLED}
-            return {**kept, LEASES: {**held, name: {**self._me, "until": until}}}
+            return with_fields(head, metadata={**kept, LEASES: {**held, name: {**self._me, "until": until}}})
 
-        after = await self._store.finish("edit_session_metadata", session_id, edit)
+        after = _metadata(await self._edit(session_id, edit))
         taken = after[LEASES][name]["worker"] == self.worker
         return Lease(self, session_id, name, until) if taken else None
 
     async def renew(self, session_id: str, name: str) -> float:
         """Write that this worker goes on having it, and give until when. Raises LeaseLostError, StorageError."""
         until = time.time() + self.seconds
-        await self._change(session_id, name, {**self._me, "until": until}, None)
+        await self._edit(session_id, lambda head: self._changed(head, name, {**self._me, "until": until}))
         return until
 
-    async def give_up(self, session_id: str, name: str, settled: int | None) -> None:
+    async def give_up(self, session_id: str, name: str) -> None:
         """Write that this worker does not have it any longer. Raises LeaseLostError where it had not, StorageError."""
-        await self._change(session_id, name, None, settled)
+        await self._edit(session_id, lambda head: self._changed(head, name, None))
 
-    async def _change(self, session_id: str, name: str, lease: Metadata | None, settled: int | None) -> None:
-        def edit(metadata: Metadata) -> Metadata:
-            held = metadata.get(LEASES) or {}
-            if (held.get(name) or {}).get("worker") != self.worker:
-                # Taken by another, or erased with all else, and then not to come to be again.
-                raise LeaseLostError(f"the lease on {session_id!r} is gone", session_id=session_id)
-            left = {key: value for key, value in {**held, name: lease}.items() if value is not None}
-            kept = {key: value for key, value in metadata.items() if key not in (LEASES, SETTLED)}
-            quiet = {SETTLED: settled} if settled is not None and not left else {}
-            return {**kept, **quiet, **({LEASES: left} if left else {})}
+    async def give_up_at(self, session_id: str, name: str, count: int, quiet: bool, user: str | None) -> bool:
+        """``give_up`` for a session that has ``count`` messages, as one; False where it has another number of them."""
 
-        await self._store.finish("edit_session_metadata", session_id, edit)
+        def edit(head: Head) -> Head:
+            after = self._changed(head, name, None, count if quiet else None)
+            if head.count != count:
+                # What came is this worker's to look at: whoever put it there found the lease taken.
+                return head
+            return with_fields(after, user_id=after.fields.get("user_id") or user)
+
+        return name not in (_metadata(await self._edit(session_id, edit)).get(LEASES) or {})
+
+    def _changed(self, head: Head, name: str, lease: Metadata | None, settled: int | None = None) -> Head:
+        metadata = _metadata(head)
+        held = metadata.get(LEASES) or {}
+        if (held.get(name) or {}).get("worker") != self.worker:
+            # Taken by another, or erased with all else, and then not to come to be again.
+            raise LeaseLostError(f"the lease on {head.session_id!r} is gone", session_id=head.session_id)
+        left = {key: value for key, value in {**held, name: lease}.items() if value is not None}
+        kept = {key: value for key, value in metadata.items() if key not in (LEASES, SETTLED)}
+        quiet = {SETTLED: settled} if settled is not None and not left else {}
+        return with_fields(head, metadata={**kept, **quiet, **({LEASES: left} if left else {})})
+
+    async def _edit(self, session_id: str, edit: Callable[[Head], Head]) -> Head:
+        """The head as ``edit`` made it, by compare-and-set; ``edit`` is called again if somebody was faster."""
+        store = self._store.store
+        if isinstance(store, SessionStore):
+            return await finished(InThread(lambda: drive(_edited(store._core, session_id, edit))))
+        return await finished(_edited(store, session_id, edit))
 
     def is_free(self, metadata: Metadata, name: str) -> bool:
         """Whether the lease could be taken."""
@@ -125,3 +161,16 @@ class Leases:
         if lease is None or lease["worker"] == self.worker:
             return False
         return bool(lease["until"] > time.time()) and not has_ended(lease)
+
+
+@verb
+async def _edited(store: Changing, session_id: str, edit: Callable[[Head], Head]) -> Head:
+    async def change(head: Head) -> Head:
+        return edit(head)
+
+    _, after = await store._change(session_id, change, create=True)
+    return after
+
+
+def _metadata(head: Head) -> Metadata:
+    return head.fields.get("metadata") or {}

@@ -51,10 +51,12 @@ class Receiving:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self.platform.close()
-        if self._lease is not None:
-            await self._lease.release()
-            self._lease = None
+        try:
+            await self.platform.close()
+        finally:
+            if self._lease is not None:
+                await self._lease.release()
+                self._lease = None
 
     async def _watch(self, receive: Receive) -> None:
         """Poll while the lease is held; take it when it comes free."""
@@ -78,6 +80,8 @@ class Receiving:
         if self._renew is not None:
             # The answers in flight go out by the new one.
             self.platform = self._renew()
-        await old.close()
-        if lease is not None:
-            await lease.release()
+        for end in (old.close, *([lease.release] if lease is not None else [])):
+            try:
+                await end()
+            except Exception as error:  # noqa: BLE001  # reported: whatever it is, the next attempt must come
+                self._on_error(error)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from turnlog.backends.port import Query
 from turnlog.bots.answering import Answering, Report
 from turnlog.bots.desk import DESK, Desk, Desks
+from turnlog.bots.events import State, Waiting
 from turnlog.bots.keys import Keys
 from turnlog.bots.leases import SETTLED, Lease, LeaseLostError, Leases
 from turnlog.errors import ConflictError
@@ -99,56 +100,61 @@ class Workers:
     async def _clear(self, desk: Desk) -> None:
         """Answer all that waits at a desk."""
         if not self._store.full:
-            await self._answer_all(desk, lambda: None)
-            return
-        while not self._stopping:
-            lease = await self._leases.take(desk.id, self._keys.platform)
-            if lease is None:
-                return
-            settled: int | None = None
-            try:
-                settled = await self._answer_all(desk, lease.check)
-            finally:
-                await self._release(lease, settled)
-            # An update that came before the release found the desk taken.
-            info = await self._store.call("get_session_info", desk.id)
-            if info is None or info.message_count == settled:
-                return
-
-    async def _answer_all(self, desk: Desk, check: Callable[[], None]) -> int | None:
-        """Answer what waits, and give the desk's number of messages then; None where something still waits, or that cannot be told."""
-        while True:
-            state = await desk.read()
-            mine = [each for each in state.waiting.values() if each.platform == self._keys.platform]
-            for waiting in mine:
-                if self._stopping:
-                    return None
-                check()
-                await self._answering.answer(desk, state, waiting, check)
-            if not self._store.full:
-                if not mine:
-                    return None
+            while await self._answer_all(desk, await desk.read(), lambda: None):
                 continue
-            info = await self._store.call("get_session_info", desk.id)
-            if info is None:
-                return None
-            if mine and info.user_id is None and (user := self._keys.owner(mine[0].update).user) is not None:
-                # What is erased by user goes with the user's conversations.
-                await self._store.finish("set_agent_info", desk.id, None, user)
-            if info.message_count == state.count == 0:
-                # An erased desk, that looking at it brought back.
-                with suppress(ConflictError):
-                    await self._store.finish("delete_session", desk.id, expect_revision=info.revision)
-                return None
-            if info.message_count == state.count:
-                # Nothing came while that was read and answered.
-                return None if state.waiting else await desk.settle(state, info.revision, info.message_count)
-
-    async def _release(self, lease: Lease, settled: int | None) -> None:
+            return
+        lease = await self._leases.take(desk.id, self._keys.platform)
+        if lease is None:
+            # Whoever has it looks at what is there before giving it up.
+            return
         try:
-            await lease.release(settled)
-        except Exception as error:  # noqa: BLE001  # reported; it runs out by itself
-            self._report(error, None)
+            while not self._stopping and not await self._answer_all_under(lease, desk):
+                continue
+        finally:
+            try:
+                await lease.release()
+            except Exception as error:  # noqa: BLE001  # reported; it runs out by itself
+                self._report(error, None)
+
+    async def _answer_all(self, desk: Desk, state: State, check: Callable[[], None]) -> list[Waiting]:
+        """Answer what waits in ``state``, and give it; the rest is left where the bot is being stopped."""
+        mine = [each for each in state.waiting.values() if each.platform == self._keys.platform]
+        for waiting in mine:
+            if self._stopping:
+                return []
+            check()
+            await self._answering.answer(desk, state, waiting, check)
+            if state.erased:
+                break
+        return mine
+
+    async def _answer_all_under(self, lease: Lease, desk: Desk) -> bool:
+        """Answer what waits at a desk of which the lease is held. True: all is done, and the lease given up, or lost with the desk."""
+        state = await desk.read()
+        mine = await self._answer_all(desk, state, lease.check)
+        if self._stopping:
+            return False
+        if state.erased:
+            # The lease may have gone with the desk: what came since needs another one.
+            if await self._store.call("session_exists", desk.id):
+                self._again.add(desk.key)
+            return True
+        if state.count == 0:
+            await self._erase_empty(desk)
+            return False
+        await desk.settle(state)
+        user = self._keys.owner(mine[0].update).user if mine else None
+        return await lease.release_at(state.count, quiet=not state.waiting, user=user)
+
+    async def _erase_empty(self, desk: Desk) -> None:
+        """Erase a desk that was erased, and brought back by looking at it, unless something came. Raises LeaseLostError: it is gone."""
+        info = await self._store.call("get_session_info", desk.id)
+        if info is not None and info.message_count == 0:
+            with suppress(ConflictError):
+                await self._store.finish("delete_session", desk.id, expect_revision=info.revision)
+                info = None
+        if info is None:
+            raise LeaseLostError(f"the lease on {desk.id!r} is gone with it", session_id=desk.id)
 
     async def _look_in_all(self) -> None:
         try:

@@ -123,8 +123,8 @@ async def _newest(store: Core, session_id: str, number: int | None, known: Known
         low, _ = last(number, count)
         return (stop if stop - len(messages) <= low <= stop <= count else low), count
 
-    found = await store._read(session_id, unread)
-    if found is not None and _line(found[0]) != line:
+    found = await store._read(session_id, unread if line else partial(last, number))
+    if line and found is not None and _line(found[0]) != line:
         # Reverted, cleared, cut or never read before: nothing of what is known need be in it.
         messages = []
         found = await store._read(session_id, partial(last, number))

@@ -18,8 +18,8 @@ from tests.bots.loopback import Refusal
 from tests.bots.models import Model
 from tests.bots.stores import Open
 from turnlog.bots import Bot, DeliveryError
-from turnlog.bots.discord import TokenError
 from turnlog.bots.discord.platform import Discord
+from turnlog.bots.platform import TokenError
 from turnlog.errors import StorageError
 from turnlog.session import InMemorySessionStore, SqliteSessionStore
 

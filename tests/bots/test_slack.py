@@ -16,7 +16,8 @@ from tests.bots.models import Model
 from tests.bots.slack_api import APP_TOKEN, ME, TOKEN, SlackApi
 from tests.bots.stores import Open
 from turnlog.bots import Bot, DeliveryError
-from turnlog.bots.slack import TokenError, manifest
+from turnlog.bots.platform import TokenError
+from turnlog.bots.slack import manifest
 from turnlog.bots.slack.platform import Slack
 from turnlog.errors import StorageError
 from turnlog.session import InMemorySessionStore, SqliteSessionStore

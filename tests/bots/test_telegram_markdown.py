@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.bots.telegram_html import BadHtml, parse, units
-from turnlog.bots.telegram.markdown import LONGEST, fitting, plain, to_html
+from turnlog.bots.markdown import LONGEST, fitting, plain, to_html
 
 Entities = list[tuple[str, str, str]]
 

@@ -18,8 +18,7 @@ from tests.bots.telegram_api import ME, TOKEN, TelegramApi
 from tests.bots.telegram_bots import HOOK, WAYS
 from turnlog.bots import DeliveryError, Platform, Update
 from turnlog.bots.commands import COMMANDS
-from turnlog.bots.platform import SendsFiles, make_platform
-from turnlog.bots.telegram import TokenError
+from turnlog.bots.platform import SendsFiles, TokenError, make_platform
 from turnlog.bots.telegram.platform import Telegram
 from turnlog.bots.telegram.webhook import LARGEST, ListeningError
 

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from turnlog.bots.platform import Photo as Photo
     from turnlog.bots.platform import Platform as Platform
     from turnlog.bots.platform import Receive as Receive
+    from turnlog.bots.platform import TokenError as TokenError
     from turnlog.bots.platform import Update as Update
 
 _HOMES = {
     "Bot": "bot",
     "Command": "platform",
     "DeliveryError": "platform",
+    "TokenError": "platform",
     "Photo": "platform",
     "Platform": "platform",
     "Receive": "platform",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Literal
 
-from turnlog.bots.telegram.markdown import to_html
+from turnlog.bots.markdown import to_html
 
 Kind = Literal["text", "quote", "code"]
 Style = Literal["bold", "italic", "strike", "code"]

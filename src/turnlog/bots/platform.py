@@ -60,6 +60,10 @@ class DeliveryError(SessionError):
     permanent: bool = False
 
 
+class TokenError(DeliveryError, ValueError):
+    """There is no token for the platform, or the platform does not know it."""
+
+
 @runtime_checkable
 class Platform(Protocol):
     """What the core needs of a chat platform. Its methods are called in one event loop.

@@ -6,17 +6,13 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from turnlog.bots.platform import DeliveryError
+from turnlog.bots.platform import TokenError
 
 if TYPE_CHECKING:
     from turnlog.bots.discord.platform import Discord
 
 VARIABLE = "DISCORD_BOT_TOKEN"
 """The environment variable that holds the token where none is given."""
-
-
-class TokenError(DeliveryError, ValueError):
-    """There is no token, or Discord does not know it. No token is in the text."""
 
 
 def make(*, token: str | None = None, **options: Any) -> Discord:

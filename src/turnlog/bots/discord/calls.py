@@ -9,8 +9,7 @@ from typing import TypeVar
 import aiohttp
 import discord
 
-from turnlog.bots.discord import TokenError
-from turnlog.bots.platform import DeliveryError
+from turnlog.bots.platform import DeliveryError, TokenError
 
 T = TypeVar("T")
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from turnlog.bots.platform import DeliveryError
+from turnlog.bots.platform import TokenError
 
 if TYPE_CHECKING:
     from turnlog.bots.slack.platform import Slack
 
 VARIABLE, APP_VARIABLE = "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"
 """The environment variables that hold the bot's token, ``xoxb-…``, and the app's, ``xapp-…``, where none is given."""
-
-
-class TokenError(DeliveryError, ValueError):
-    """A token is missing, or Slack does not take it. No token is in the text."""
 
 
 def make(*, token: str | None = None, app_token: str | None = None, **options: Any) -> Slack:

@@ -11,8 +11,7 @@ from typing import TypeVar
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from turnlog.bots.platform import DeliveryError
-from turnlog.bots.slack import TokenError
+from turnlog.bots.platform import DeliveryError, TokenError
 
 T = TypeVar("T")
 

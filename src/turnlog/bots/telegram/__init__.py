@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from turnlog.bots.platform import DeliveryError
+from turnlog.bots.platform import TokenError
 
 if TYPE_CHECKING:
     from turnlog.bots.telegram.platform import Telegram
 
 VARIABLE = "TELEGRAM_BOT_TOKEN"
 """The environment variable that holds the token where none is given."""
-
-
-class TokenError(DeliveryError, ValueError):
-    """There is no token, or Telegram does not know it. No token is in the text."""
 
 
 def make(*, token: str | None = None, **options: Any) -> Telegram:

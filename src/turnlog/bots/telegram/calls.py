@@ -12,8 +12,7 @@ from telegram import Bot
 from telegram.error import BadRequest, Forbidden, InvalidToken, TelegramError, TimedOut
 from telegram.request import HTTPXRequest
 
-from turnlog.bots.platform import DeliveryError
-from turnlog.bots.telegram import TokenError
+from turnlog.bots.platform import DeliveryError, TokenError
 
 T = TypeVar("T")
 

@@ -17,9 +17,9 @@ from telegram import BotCommand, Message, ReplyParameters
 from telegram.constants import ChatAction, ParseMode
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 
+from turnlog.bots.markdown import LONGEST, fitting, plain, to_html
 from turnlog.bots.platform import Command, DeliveryError, Photo, Receive, Update
 from turnlog.bots.telegram.calls import asked, open_bot
-from turnlog.bots.telegram.markdown import LONGEST, fitting, plain, to_html
 from turnlog.bots.telegram.polling import Poller
 from turnlog.bots.telegram.reading import Picture, Reading, read
 from turnlog.bots.telegram.webhook import Webhook

@@ -1,4 +1,4 @@
-"""Markdown as Telegram's HTML. Any text goes in; what comes out is balanced, and what is no markdown is shown as it was written."""
+"""Markdown as the HTML that Telegram takes. Any text goes in, balanced HTML comes out; what is no markdown is shown as it was written."""
 
 from __future__ import annotations
 

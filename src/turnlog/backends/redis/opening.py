@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from turnlog.backends.redis.lines import AwaitingCluster, AwaitingPool, BlockingCluster, BlockingPool, Line
 from turnlog.errors import SessionError
-
-if TYPE_CHECKING:
-    from turnlog.backends.redis.backend import RedisBackend
 
 TIMEOUT = 5.0
 """Seconds to connect, and to wait for each reply."""
@@ -22,36 +19,10 @@ CROWDED = 1024
 """The same for Cluster and Sentinel, whose pools refuse instead of making wait."""
 SHARDS = 16
 """Shards of a new store on a Cluster."""
-OWN_OPTIONS = ("prefix", "wait", "create", "shards", "search")
 
 
 class RedisUrlError(SessionError, ValueError):
     """A URL that names no Redis server."""
-
-
-def open_backend(url: str, *, asynchronous: bool) -> RedisBackend:
-    """The backend at ``url``: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://``, ``redis+sentinel://``.
-
-    Options in the URL: ``prefix``, ``wait`` (replicas), ``create`` (0 or 1), ``shards``, ``search`` (0); all others are redis-py's.
-    Raises RedisUrlError.
-    """
-    from turnlog.backends.redis.backend import RedisBackend
-
-    parts = urlsplit(url)
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    own = {name: given.pop(name) for name in OWN_OPTIONS if name in given}
-    options: dict[str, Any] = {}
-    try:
-        if "prefix" in own:
-            options["prefix"] = own["prefix"]
-        if "create" in own:
-            options["create"] = {"0": False, "1": True}[own["create"]]
-        options |= {name: int(own[name]) for name in ("wait", "shards") if name in own}
-    except (ValueError, KeyError) as error:
-        raise RedisUrlError("wait and shards take a whole number, create takes 0 or 1") from error
-    if own.get("search", "0") != "0":
-        raise RedisUrlError("on Redis there is no index of words, search reads the messages: leave search out of the URL")
-    return RedisBackend(urlunsplit(parts._replace(query=urlencode(given))), asynchronous=asynchronous, **options)
 
 
 def line_to(url: str, *, asynchronous: bool, max_connections: int | None, timeout: float) -> tuple[Line, int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from turnlog.backends.redis.address import open_backend
 from turnlog.backends.redis.keys import Keys
-from turnlog.backends.redis.opening import open_backend
 from turnlog.backends.redis.server import VERSION
 
 _LAYOUT = """\

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import discord
 from discord import app_commands
 
+from turnlog.bots.asides import Asides
 from turnlog.bots.discord.calls import asked, told
 from turnlog.bots.discord.markdown import LONGEST, to_discord
 from turnlog.bots.discord.reading import media_type, pictures, read, read_command
@@ -69,7 +70,7 @@ class Discord:
         self._connection: asyncio.Task[None] | None = None
         self._unhook: list[Callable[[], None]] = []
         self._unsure: OrderedDict[tuple[Any, ...], str] = OrderedDict()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._asides = Asides(self.send)
 
     # Life -----------------------------------------------------------------------------------------------------------------------
 
@@ -97,8 +98,7 @@ class Discord:
         self._unhook.clear()
         if self._storing is not None:
             await self._storing.close()
-        if self._telling:
-            await asyncio.wait(self._telling)
+        await self._asides.close()
         if self._own:
             await self._client.close()
             if self._connection is not None:
@@ -212,7 +212,7 @@ class Discord:
         fetched = [await self._fetched(file, update) for file in files]
         photos = tuple(photo for photo in fetched if photo is not None)
         if len(photos) < len(files):
-            self._tell(update.address, NO_PICTURE)
+            self._asides.tell(update.address, NO_PICTURE)
             if not update.text and not photos:
                 return None
         return replace(update, photos=photos)
@@ -227,19 +227,6 @@ class Discord:
                     return None
                 await asyncio.sleep(error.retry_after or attempt)
         return None
-
-    def _tell(self, address: Address, text: str) -> None:
-        """Say something that is no answer, beside all else."""
-
-        async def tell() -> None:
-            try:
-                await self.send(address, text)
-            except Exception as error:  # noqa: BLE001  # logged; there is nothing to be answered
-                LOG.warning("a user could not be told that a picture is missing: %s", error)
-
-        task = asyncio.create_task(tell())
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
 
     # Sending --------------------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.response import BoltResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from turnlog.bots.asides import Asides
 from turnlog.bots.platform import Command, DeliveryError, Photo, Receive, Update
 from turnlog.bots.slack.calls import TIMEOUT, RefusedError, asked, quiet_logger
 from turnlog.bots.slack.markdown import LONGEST, to_plain, to_slack
@@ -71,7 +72,7 @@ class Slack:
         self._sockets: Sockets | None = None
         self._names: OrderedDict[str, str | None] = OrderedDict()
         self._no_typing: OrderedDict[str, None] = OrderedDict()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._asides = Asides(self.send)
 
     # Life -----------------------------------------------------------------------------------------------------------------------
 
@@ -99,8 +100,7 @@ class Slack:
         if self._sockets is not None:
             await self._sockets.close()
             self._sockets = None
-        if self._telling:
-            await asyncio.wait(self._telling)
+        await self._asides.close()
         async with self._opening:
             if self._http is not None:
                 await self._http.close()
@@ -143,7 +143,7 @@ class Slack:
             fetched = [await self._fetched(file, said) for file in reading.pictures]
             photos = tuple(photo for photo in fetched if photo is not None)
             if len(photos) < len(fetched):
-                self._tell(said.address, NO_PICTURE)
+                self._asides.tell(said.address, NO_PICTURE)
                 if not said.text and not photos:
                     return
             said = replace(said, photos=photos)
@@ -195,19 +195,6 @@ class Slack:
             if answer.status != 200 or answer.content_type == "text/html" or len(data) > LARGEST:
                 raise RefusedError(f"Slack does not give the file (status {answer.status})", permanent=True, code="no_file")
             return data
-
-    def _tell(self, address: Address, text: str) -> None:
-        """Say something that is no answer, beside all else."""
-
-        async def tell() -> None:
-            try:
-                await self.send(address, text)
-            except Exception as error:  # noqa: BLE001  # logged; there is nothing to be answered
-                LOG.warning("a user could not be told that a picture is missing: %s", error)
-
-        task = asyncio.create_task(tell())
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
 
     # Sending --------------------------------------------------------------------------------------------------------------------
 

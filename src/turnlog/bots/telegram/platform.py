@@ -17,6 +17,7 @@ from telegram import BotCommand, Message, ReplyParameters
 from telegram.constants import ChatAction, ParseMode
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 
+from turnlog.bots.asides import Asides
 from turnlog.bots.markdown import LONGEST, fitting, plain, to_html
 from turnlog.bots.platform import Command, DeliveryError, Photo, Receive, Update
 from turnlog.bots.telegram.calls import asked, open_bot
@@ -76,7 +77,7 @@ class Telegram:
         self._receive: Receive | None = None
         self._polling: asyncio.Task[None] | None = None
         self._webhook: Webhook | None = None
-        self._telling: set[asyncio.Task[None]] = set()
+        self._asides = Asides(self.send)
         self._moved: dict[int, int] = {}
         self._begun: OrderedDict[tuple[Any, str], list[str]] = OrderedDict()
         self._more: OrderedDict[tuple[Any, str], list[str]] = OrderedDict()
@@ -113,8 +114,7 @@ class Telegram:
         if self._webhook is not None:
             await self._webhook.close()
             self._webhook = None
-        if self._telling:
-            await asyncio.wait(self._telling)
+        await self._asides.close()
         async with self._opening:
             self._ready = False
             with suppress(TelegramError):
@@ -166,7 +166,7 @@ class Telegram:
         if reading.pictures:
             photos = await self._photos(reading)
             if len(photos) < len(reading.pictures):
-                self._tell(said.address, NO_PICTURE)
+                self._asides.tell(said.address, NO_PICTURE)
                 if not said.text:
                     return
             said = replace(said, photos=photos)
@@ -190,19 +190,6 @@ class Telegram:
             else:
                 return Photo(media_type=picture.media_type, data=bytes(data))
         return None
-
-    def _tell(self, address: Address, text: str) -> None:
-        """Say something that is no answer, beside all else."""
-
-        async def tell() -> None:
-            try:
-                await self.send(address, text)
-            except Exception as error:  # noqa: BLE001  # logged; there is nothing to be answered
-                LOG.warning("a user could not be told that a picture is missing: %s", error)
-
-        task = asyncio.create_task(tell())
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
 
     # Sending --------------------------------------------------------------------------------------------------------------------
 

@@ -17,11 +17,13 @@ TURNS = 5
 
 
 def quick_model() -> Any:
-    """A model in this process that answers at once, by a tool call where it is asked for one."""
+    """A model in this process that answers soon, by a tool call where it is asked for one."""
     from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, UserPromptPart
     from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-    def respond(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    async def respond(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        # As any real model, it takes longer than the prompt takes to be kept meanwhile: so each turn does the same work.
+        await asyncio.sleep(0.05)
         part = messages[-1].parts[-1]
         if isinstance(part, UserPromptPart) and "twice" in str(part.content):
             return ModelResponse(parts=[ToolCallPart("twice", {"number": 2})])

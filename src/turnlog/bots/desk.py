@@ -44,7 +44,9 @@ class Desk:
         try:
             await self._append(update_event(uid, platform, at, update) | {"k": uid})
         except ConflictError:
-            # Stored before, at another time.
+            # Stored before, at another time; or else beaten by others, and then it is not to be acknowledged.
+            if not any(message.id == uid for message in await self._store.call("get_messages", self.id)):
+                raise
             return False
         return True
 

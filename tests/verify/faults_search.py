@@ -158,19 +158,19 @@ class IndexGivesFew(Searching):
     backend_class = FewMatches
 
 
-class OldestMatches(SqliteBackend):
-    """Gives the oldest matches first, whatever they hold."""
+class MatchesUpsideDown(SqliteBackend):
+    """Gives one of the best matches first, and the others from the last of them on."""
 
     async def find(self, words: Sequence[str], *, limit: int) -> list[Match]:
         found = await super().find(words, limit=1_000_000)
-        return sorted(found, key=lambda match: (match.run, match.seq))[:limit]
+        return [*found[:1], *found[:0:-1]][:limit]
 
 
 @fault("2.93")
-class IndexGivesOldest(Searching):
-    """The index gives the oldest messages, and not those that hold most of the words."""
+class IndexGivesFewestWords(Searching):
+    """Behind its first match, the index gives those with the fewest words, the oldest before the newest."""
 
-    backend_class = OldestMatches
+    backend_class = MatchesUpsideDown
 
 
 class LongWords(SqliteBackend):

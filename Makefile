@@ -29,7 +29,7 @@ demo: need-python ## half a minute on real files and real killed processes; inst
 	@PYTHONPATH=src "$(PYTHON)" -m demo $(ARGS)
 
 test: $(VENV)/ready ## every test but the long ones, a file at a time on every core
-	$(VENV)/bin/python -m pytest --numprocesses=auto --dist=loadfile --max-worker-restart=0 $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --max-worker-restart=0 $(ARGS)
 
 soak: $(VENV)/ready ## the long tests: thousands of kills, long races
 	$(VENV)/bin/python -m pytest -m soak --timeout=7200 $(ARGS)

@@ -13,6 +13,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The kit comes first: its tests are few and long, and one core would still be at them when the others have finished."""
+    items.sort(key=lambda item: not item.path.stem.endswith("_kit"))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home directory; no test sees or touches the sessions of the person who runs it."""

@@ -30,6 +30,16 @@ def open_async_store(place: Path, *, max_messages: int | None = None) -> AsyncSe
     return AsyncSessionStore(_backend(place, asynchronous=True), max_messages)
 
 
+def open_safe_store(place: Path, *, max_messages: int | None = None) -> SessionStore:
+    """The sync store of a place, whose writes wait for the journals of a majority."""
+    return SessionStore(_backend(place, asynchronous=False, durability="power"), max_messages)
+
+
+def open_safe_async_store(place: Path, *, max_messages: int | None = None) -> AsyncSessionStore:
+    """The async store of a place, whose writes wait for the journals of a majority."""
+    return AsyncSessionStore(_backend(place, asynchronous=True, durability="power"), max_messages)
+
+
 def prefix_of(place: Path) -> str:
     """The prefix of a place; two places of one last name have two."""
     plain = re.sub("[^a-z0-9_]", "_", place.name.lower())[:20]
@@ -37,7 +47,7 @@ def prefix_of(place: Path) -> str:
 
 
 def _backend(place: Path, **options: Any) -> MongoBackend:
-    return MongoBackend(os.environ[VARIABLE], prefix=prefix_of(place), durability="process", pool_size=16, **options)
+    return MongoBackend(os.environ[VARIABLE], prefix=prefix_of(place), pool_size=16, **{"durability": "process", **options})
 
 
 class Between:

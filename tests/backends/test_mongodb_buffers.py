@@ -161,6 +161,20 @@ class TestBuffers:
                 assert stats["size"] < 2_000_000
         assert len(all_ids(backend)) == 40 + 400 + 2_000 + 1
 
+    def test_a_head_whose_words_are_indexed_holds_few_records(
+        self, mongodb_again: Callable[..., Driven], mongodb_prefix: str, mongodb_database: Any
+    ) -> None:
+        backend, history = mongodb_again(search=True), mongodb_database[f"{mongodb_prefix}history"]
+        backend.put_head(a_head(), expect=None)
+        held = []
+        for number in range(6 * CHUNK):
+            backend.append("s", [record(f"m{number}", "some words")], now=1.0, expect=None)
+            held.append(len(history.find_one({"s": "s", "live": True})["buf"]))
+        # The server looks at the words of all of them at each append.
+        assert max(held) < CHUNK
+        assert [len(chunk["buf"]) for chunk in history.find({"op": {"$exists": True}, "live": {"$exists": False}})] == [CHUNK] * 6
+        assert all_ids(backend) == [f"m{number}" for number in range(6 * CHUNK)]
+
 
 class TestLongTexts:
     @pytest.mark.parametrize("content", ["x" * 12_000_000, "😀" * 3_000_000, "\x00" * 1_900_000], ids=["ascii", "emoji", "nul"])

@@ -1,18 +1,15 @@
-"""MongoDB when things go wrong: answers that are lost, servers that are away or hang, cancelled calls."""
+"""MongoDB when things go wrong: answers that are lost, a refused account, cancelled calls."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.backends.conftest import Driven
-from tests.backends.lines import Pair, a_pair, line_to, said
-from tests.backends.samples import a_head, all_ids, record, records, run_threads
+from tests.backends.lines import BehindALine, said
+from tests.backends.samples import a_head, all_ids, record, records
 from tests.servers.cut_line import CutLine
 from tests.servers.mongodb import MongoServer, replica_set, server
 from turnlog.backends.mongodb import MongoBackend
@@ -21,23 +18,14 @@ from turnlog.errors import BackendUnavailableError, StorageError
 from turnlog.heads import Reference, Stretch
 from turnlog.store.aio import AsyncSessionStore
 
-SOON = 1.5
-"""Seconds that the stores of these tests wait."""
-
 
 @pytest.fixture
-def line() -> Iterator[CutLine]:
-    with line_to("mongodb") as made:
-        yield made
+def engine() -> str:
+    """The name of the database."""
+    return "mongodb"
 
 
-@pytest.fixture(params=["blocking", "async"])
-def pair(request: pytest.FixtureRequest, line: CutLine) -> Iterator[Pair]:
-    with a_pair("mongodb", line, asynchronous=request.param == "async", timeout=SOON) as made:
-        yield made
-
-
-class TestLostAnswers:
+class TestLostAnswers(BehindALine):
     def test_an_append_is_stored_once_when_its_answer_is_lost_and_it_is_moved_meanwhile(self, pair: Any, line: CutLine) -> None:
         behind, beside = pair
         line.cut("answer", lambda: [beside.append("s", [record(f"o{n}")], now=4.0, expect=None) for n in range(100)])
@@ -106,27 +94,7 @@ class TestLostAnswers:
         assert beside.get_rows("s", "r1", "snapshot") == {"k": "1"}
 
 
-class TestAway:
-    @pytest.mark.parametrize("asynchronous", [False, True])
-    def test_a_server_that_is_not_there_is_named_without_the_password(self, asynchronous: bool) -> None:
-        with CutLine(1) as unused:
-            port = unused.port
-
-        async def look() -> None:
-            backend = MongoBackend(f"mongodb://u:sesame@127.0.0.1:{port}/d", asynchronous=asynchronous, timeout=SOON)
-            try:
-                await backend.get_head("s")
-            finally:
-                await backend.close()
-
-        begun = time.monotonic()
-        with pytest.raises(BackendUnavailableError) as caught:
-            asyncio.run(look())
-        assert time.monotonic() - begun < 3 * SOON
-        assert caught.value.host == f"127.0.0.1:{port}"  # type: ignore[attr-defined]
-        assert f"127.0.0.1:{port}" in str(caught.value)
-        assert "sesame" not in said(caught.value)
-
+class TestRefusals:
     def test_a_wrong_password_is_named_as_that(self) -> None:
         with server("--auth") as private:
             backend = Driven(MongoBackend(private.url.replace("://", "://u:sesame@")))
@@ -134,43 +102,6 @@ class TestAway:
                 backend.get_head("s")
             assert "sesame" not in said(caught.value)
             backend.close()
-
-    def test_a_server_that_comes_back_is_found_again(self) -> None:
-        with server() as private:
-            backend = Driven(MongoBackend(private.url, timeout=SOON))
-            backend.put_head(a_head(), expect=None)
-            run_threads(lambda n: backend.append("s", [record(f"a{n}")], now=1.0, expect=None), 6)
-            for how in (signal.SIGTERM, signal.SIGKILL):
-                private.stop(how)
-                with pytest.raises(BackendUnavailableError):
-                    backend.append("s", [record(f"while {how.name}")], now=1.0, expect=None)
-                private.start()
-                assert not backend.append("s", [record(f"after {how.name}")], now=1.0, expect=None).known
-                backend.put_row("s", "r1", "draft", "k", how.name)
-            # A restart that nobody saw: the pooled connections are dead, and the first verb finds out.
-            private.stop(signal.SIGTERM)
-            private.start()
-            assert backend.put_row("s", "r1", "draft", "k", "again") is True
-            assert len(all_ids(backend)) == 8
-            backend.close()
-
-    @pytest.mark.parametrize("asynchronous", [False, True])
-    def test_a_server_that_hangs_is_given_up(self, asynchronous: bool) -> None:
-        async def work(private: MongoServer) -> None:
-            backend = MongoBackend(private.url, asynchronous=asynchronous, timeout=SOON)
-            await backend.put_head(a_head(), expect=None)
-            private.pause()
-            begun = time.monotonic()
-            with pytest.raises(BackendUnavailableError):
-                await backend.append("s", [record("m0")], now=1.0, expect=None)
-            assert SOON < time.monotonic() - begun < 8 * SOON
-            private.resume()
-            assert await backend.append("s", [record("m0")], now=1.0, expect=None) is not None
-            assert [r.id for r in await backend.read("s", [Stretch("r1", 0, 9)])] == ["m0"]
-            await backend.close()
-
-        with server() as private:
-            asyncio.run(work(private))
 
 
 @pytest.mark.soak

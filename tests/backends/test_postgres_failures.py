@@ -1,42 +1,29 @@
-"""PostgreSQL when things go wrong: answers that are lost, servers that are away, hang or come back."""
+"""PostgreSQL when things go wrong: answers that are lost, a refused account, refused content."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.backends.conftest import Driven
-from tests.backends.lines import Pair, a_pair, line_to, said
-from tests.backends.samples import a_head, all_ids, record, records, run_threads
+from tests.backends.lines import BehindALine, said
+from tests.backends.samples import a_head, all_ids, record, records
 from tests.servers.cut_line import CutLine
-from tests.servers.postgres import PostgresServer, new_schema, server, shared_url
+from tests.servers.postgres import new_schema, shared_url
 from turnlog.backends.postgres import PostgresBackend
 from turnlog.errors import BackendUnavailableError, StorageError
 from turnlog.heads import Reference
 
-SOON = 1.0
-"""Seconds that the stores of these tests wait."""
-
 
 @pytest.fixture
-def line() -> Iterator[CutLine]:
-    with line_to("postgres") as made:
-        yield made
+def engine() -> str:
+    """The name of the database."""
+    return "postgres"
 
 
-@pytest.fixture(params=["blocking", "async"])
-def pair(request: pytest.FixtureRequest, line: CutLine) -> Iterator[Pair]:
-    with a_pair("postgres", line, asynchronous=request.param == "async", timeout=SOON) as made:
-        yield made
-
-
-class TestLostAnswers:
+class TestLostAnswers(BehindALine):
     @pytest.mark.parametrize("moment", ["request", "answer"])
     def test_a_new_head_is_stored_once(self, pair: Any, line: CutLine, moment: Any) -> None:
         behind, beside = pair
@@ -127,20 +114,7 @@ class TestLostAnswers:
         assert beside.get_rows("s", "r1", "draft") == {"k": "1"}
 
 
-class TestAway:
-    @pytest.mark.parametrize("asynchronous", [False, True])
-    def test_a_server_that_is_not_there_is_named_without_the_password(self, asynchronous: bool) -> None:
-        with CutLine(1) as unused:
-            port = unused.port
-        backend = PostgresBackend(f"postgresql://u:sesame@127.0.0.1:{port}/d", asynchronous=asynchronous, timeout=SOON)
-        begun = time.monotonic()
-        with pytest.raises(BackendUnavailableError) as caught:
-            asyncio.run(backend.get_head("s")) if asynchronous else Driven(backend).get_head("s")
-        assert time.monotonic() - begun < 3 * SOON
-        assert caught.value.host == f"127.0.0.1:{port}"  # type: ignore[attr-defined]
-        assert f"127.0.0.1:{port}" in str(caught.value)
-        assert "sesame" not in said(caught.value)
-
+class TestRefusals:
     def test_a_wrong_password_is_named_as_that(self) -> None:
         user, _, where = shared_url().partition("://")[2].rpartition("@")
         backend = Driven(PostgresBackend(f"postgresql://{user.partition(':')[0]}:sesame@{where}"))
@@ -159,43 +133,3 @@ class TestAway:
         assert "secret" not in str(caught.value)
         assert backend.get_head("s") == a_head()
         backend.close()
-
-    @pytest.mark.soak  # while it is stopped, its port is free for a server of a test that runs beside it
-    def test_a_server_that_comes_back_is_found_again(self) -> None:
-        with server() as private:
-            backend = Driven(PostgresBackend(private.url, timeout=SOON))
-            backend.put_head(a_head(), expect=None)
-            run_threads(lambda n: backend.append("s", [record(f"a{n}")], now=1.0, expect=None), 6)
-            for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-                private.stop(how)
-                with pytest.raises(BackendUnavailableError):
-                    backend.append("s", [record(f"while {how.name}")], now=1.0, expect=None)
-                private.start()
-                assert not backend.append("s", [record(f"after {how.name}")], now=1.0, expect=None).known
-                backend.put_row("s", "r1", "draft", "k", how.name)
-            # A restart that nobody saw: the pooled connections are dead, and the first verb does not notice.
-            private.stop()
-            private.start()
-            assert backend.put_row("s", "r1", "draft", "k", "again") is True
-            assert len(all_ids(backend)) == 9
-            backend.close()
-
-    @pytest.mark.parametrize("asynchronous", [False, True])
-    def test_a_server_that_hangs_is_given_up(self, asynchronous: bool) -> None:
-        async def work(private: PostgresServer) -> None:
-            backend = PostgresBackend(private.url, asynchronous=asynchronous, timeout=SOON)
-            await backend.put_head(a_head(), expect=None)
-            private.pause()
-            begun = time.monotonic()
-            with pytest.raises(BackendUnavailableError, match="did not answer"):
-                await backend.append("s", [record("m0")], now=1.0, expect=None)
-            assert SOON < time.monotonic() - begun < 10 * SOON
-            private.resume()
-            assert await backend.append("s", [record("m0")], now=1.0, expect=None) is not None
-            head = await backend.get_head("s")
-            assert head is not None
-            assert head.length == 1
-            await backend.close()
-
-        with server() as private:
-            asyncio.run(work(private))

@@ -9,10 +9,12 @@ from functools import partial
 import pytest
 
 from tests.backends.conftest import Driven
+from tests.backends.mongodb_stores import Between
 from tests.backends.samples import a_head, all_ids, record
 from tests.failover.writers import kinds, watch
 from tests.servers.mongodb import MongoServer, new_prefix, primary_of, replica_set, wait_for_primary
 from turnlog.backends.mongodb import MongoBackend
+from turnlog.backends.mongodb.documents import CHUNK
 from turnlog.backends.mongodb.schema import Durability
 from turnlog.errors import BackendUnavailableError
 from turnlog.store.sync import SessionStore
@@ -72,6 +74,36 @@ def test_writes_that_wait_for_no_majority_are_lost() -> None:
     with replica_set() as (url, members):
         seen = watch(opener(url, "process"), partial(kill_primary, members, lag=LAG))
     assert "lost" in kinds(seen)
+
+
+@pytest.mark.soak
+def test_records_leave_the_buffer_only_once_a_majority_has_their_chunk() -> None:
+    with replica_set() as (url, members):
+        backend = Driven(MongoBackend(url, prefix=new_prefix(), timeout=10.0))
+        backend.put_head(a_head(), expect=None)
+        for number in range(2 * CHUNK - 1):
+            backend.append("s", [record(f"m{number}")], now=1.0, expect=None)
+        primary = primary_of(members)
+        others = [member for member in members if member is not primary]
+
+        def stop_copying() -> None:
+            for other in others:
+                other.copy(go_on=False)
+
+        def lose_the_chunk() -> None:
+            primary.stop()
+            for other in others:
+                other.copy(go_on=True)
+            wait_for_primary(others)
+
+        between = Between(backend)
+        between.once("before", "aggregate", stop_copying)
+        between.once("after", "aggregate", lose_the_chunk)
+        backend.append("s", [record("last")], now=1.0, expect=None)
+        for other in others:
+            other.copy(go_on=True)
+        assert all_ids(backend) == [*(f"m{number}" for number in range(2 * CHUNK - 1)), "last"]
+        backend.close()
 
 
 @pytest.mark.soak

@@ -12,7 +12,8 @@ Collections, each with the store's prefix before its name (indexes: schema.py; `
 An append is one ``find_one_and_update``: it pushes the batch to ``buf`` and its ids to ``k``, and raises counter and length. Ids in the
 buffer are looked for by its filter, ids in chunks by the unique index on (s, run, k), so a known id is refused in the same
 operation, whoever else writes. A full buffer is moved in steps that anyone may repeat: ids leave ``k`` (the filter guards them), the
-server copies the records to chunks (the index guards them too), the records leave the buffer. No transaction is needed. Texts over 32 KB
+server copies the records to chunks (the index guards them too), and once a majority has these, the records leave the buffer. No
+transaction is needed. Texts over 32 KB
 are written before the append that names them. A fork is one command: the claim, a note in the parent's head, the child's head, in this
 order. Shard ``history`` by ``s``, if at all; the others may stay whole, or be sharded by ``s``.
 
@@ -34,7 +35,7 @@ set (of the one node, where there is one), and survives power loss and failover.
 what fsync says. "process" writes with ``w=1, j=False``: it survives ``kill -9`` of whoever uses the store; the end or the failover of the
 server may take the last tenth of a second. Reads ask the primary, whatever the URL or the client says. Open turns are
 as durable as the rest. With "power" on a replica set, messages are read as a majority has them, once it has all that the primary has: so
-nobody sees a message that a failover takes back. Heads and listings do not wait for that.
+nobody sees a message that a failover takes back, and heads likewise. Listings do not wait for that.
 
 Erased data is overwritten in the live files as the server reuses its blocks, which ``compact`` hastens; oplog and backups have it longer.
 """

@@ -22,8 +22,10 @@ INLINE_BATCH = 512 * 1024
 """Bytes of all texts of a batch that lie in the buffer; of a larger batch each text lies outside."""
 LARGEST_BATCH = 50_000
 """Records of one append: their ids have to fit into one document."""
-INDEXED_CHUNK = CHUNK // 2
-"""The same as ``CHUNK`` where words are indexed: the server looks at all words of a head at each append. No part of the format."""
+KEPT = 2 * CHUNK
+"""Records that may stay in the buffer when full ones are moved: it is the fewer steps the more may stay. No part of the format."""
+KEPT_INDEXED = CHUNK // 4
+"""The same where words are indexed: the server looks at all words of a head at each append."""
 INLINE_WORDS = 8 * 1024
 """Characters of a record's words that lie in the buffer; more are in a document of their own."""
 INLINE_BATCH_WORDS = 128 * 1024
@@ -131,8 +133,7 @@ def next_step(state: Document) -> list[Document]:
 def is_due(state: Document, count: int, size: int) -> bool:
     """Whether an append of ``count`` records and ``size`` bytes has filled the buffer; of many appends, one finds that it was it."""
     waiting = state["length"] - state["mid"]
-    chunk = INDEXED_CHUNK if "words" in state else CHUNK
-    full = waiting // chunk > (waiting - count) // chunk
+    full = waiting // CHUNK > (waiting - count) // CHUNK
     return bool(full or state["size"] // SPILL_BYTES > (state["size"] - size) // SPILL_BYTES)
 
 

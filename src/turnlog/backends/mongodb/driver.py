@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pymongo
 from bson.codec_options import CodecOptions
@@ -19,6 +19,7 @@ from pymongo.server_type import SERVER_TYPE
 from pymongo.topology_description import TOPOLOGY_TYPE
 
 Document = dict[str, Any]
+Wait = Literal["own", "nobody", "majority"]
 
 # PyMongo writes whole commands to its log at level DEBUG, and with them the content of messages. Commands of others are logged as ever.
 _ours: ContextVar[bool] = ContextVar("turnlog_mongodb_command", default=False)
@@ -31,17 +32,23 @@ _left_open: list[Any] = []
 
 
 class Driver(Protocol):
-    """One database of one server. ``quick`` names a collection whose writes wait for no disk and no other member."""
+    """One database of one server.
+
+    A write waits as the store's durability says; ``wait="nobody"``: for no disk and no other member; ``wait="majority"``: until a
+    majority of the replica set has it, so that what is done next finds it with every later primary.
+    """
 
     blocking: bool
     own: bool
     """Whether turnlog opened the client."""
+    strict: bool
+    """Whether the caller's client holds the server to its Stable API, in which a ``find`` has no ``min`` and ``max``."""
 
     @property
     def sharded(self) -> bool:
         """Whether what was connected to is a router for shards, or may be one."""
 
-    async def call(self, collection: str, method: str, *arguments: Any, quick: bool = False, **options: Any) -> Any:
+    async def call(self, collection: str, method: str, *arguments: Any, wait: Wait = "own", **options: Any) -> Any:
         """What a method of a collection returns."""
 
     async def rows(self, collection: str, method: str, *arguments: Any, settled: bool = False, **options: Any) -> list[Document]:
@@ -74,6 +81,11 @@ def _opened(kind: Any, url: str, settings: Document) -> Any:
         raise ConfigurationError(str(error)) from error
 
 
+def _is_strict(client: Any) -> bool:
+    api = None if client is None else client.options.pool_options.server_api
+    return api is not None and bool(api.strict)
+
+
 class _Places:
     """The collections of a database, each made once."""
 
@@ -87,13 +99,14 @@ class _Places:
         )
         self.client = client
         self._waits = concern.document.get("w") == "majority"
-        self._known: dict[tuple[str, bool], Any] = {}
+        majority = concern if self._waits else WriteConcern(w="majority")
+        self._concerns: dict[Wait, WriteConcern] = {"own": concern, "nobody": WriteConcern(w=1, j=False), "majority": majority}
+        self._known: dict[tuple[str, Wait], Any] = {}
 
-    def get(self, name: str, quick: bool = False) -> Any:
-        found = self._known.get((name, quick))
+    def get(self, name: str, wait: Wait = "own") -> Any:
+        found = self._known.get((name, wait))
         if found is None:
-            concern = WriteConcern(w=1, j=False) if quick else None
-            found = self._known[name, quick] = self.database.get_collection(name, write_concern=concern)
+            found = self._known[name, wait] = self.database.get_collection(name, write_concern=self._concerns[wait])
         return found
 
     @property
@@ -113,7 +126,7 @@ class BlockingDriver:
     blocking = True
 
     def __init__(self, url: str, settings: Document, database: str, concern: WriteConcern, client: Any = None) -> None:
-        self.own = client is None
+        self.own, self.strict = client is None, _is_strict(client)
         self._url, self._settings, self._database, self._concern = url, settings, database, concern
         self._client = client
         self._lock = Lock()
@@ -140,10 +153,10 @@ class BlockingDriver:
         """See Driver.sharded."""
         return self._client is not None and self._client.topology_description.topology_type in ROUTERS
 
-    async def call(self, collection: str, method: str, *arguments: Any, quick: bool = False, **options: Any) -> Any:
+    async def call(self, collection: str, method: str, *arguments: Any, wait: Wait = "own", **options: Any) -> Any:
         """See Driver.call."""
         with _unlogged():
-            return getattr(self._ready().get(collection, quick), method)(*arguments, **options)
+            return getattr(self._ready().get(collection, wait), method)(*arguments, **options)
 
     async def rows(self, collection: str, method: str, *arguments: Any, settled: bool = False, **options: Any) -> list[Document]:
         """See Driver.rows."""
@@ -175,7 +188,7 @@ class AsyncDriver:
     blocking = False
 
     def __init__(self, url: str, settings: Document, database: str, concern: WriteConcern, client: Any = None) -> None:
-        self.own = client is None
+        self.own, self.strict = client is None, _is_strict(client)
         self._url, self._settings, self._database, self._concern = url, settings, database, concern
         self._client = client
         self._places: _Places | None = None
@@ -192,10 +205,10 @@ class AsyncDriver:
         """See Driver.sharded."""
         return self._client is not None and self._client.topology_description.topology_type in ROUTERS
 
-    async def call(self, collection: str, method: str, *arguments: Any, quick: bool = False, **options: Any) -> Any:
+    async def call(self, collection: str, method: str, *arguments: Any, wait: Wait = "own", **options: Any) -> Any:
         """See Driver.call."""
         with _unlogged():
-            return await getattr(self._ready().get(collection, quick), method)(*arguments, **options)
+            return await getattr(self._ready().get(collection, wait), method)(*arguments, **options)
 
     async def rows(self, collection: str, method: str, *arguments: Any, settled: bool = False, **options: Any) -> list[Document]:
         """See Driver.rows."""

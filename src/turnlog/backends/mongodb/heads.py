@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -35,8 +36,10 @@ class Heads(Records):
 
     async def get_head(self, session_id: str) -> Head | None:
         """See Backend.get_head."""
-        found = await self._server.call(self._history, "find_one", {"s": to_key(session_id), "live": True}, HEAD)
-        return _head(found) if found else None
+        where = {"s": to_key(session_id), "live": True}
+        # Settled as its records are: the length that goes with a primary would cut a turn of those that the next one has.
+        found = await self._server.rows(self._history, "find", where, HEAD, limit=1, settled=True)
+        return _head(found[0]) if found else None
 
     async def put_head(self, head: Head, *, expect: str | None, records: Sequence[Record] = ()) -> bool:
         """See Backend.put_head."""
@@ -70,7 +73,7 @@ class Heads(Records):
         if head.ttl is not None:
             # A note that is lost with a failover leaves remains that only compacting finds.
             with suppress(TakenError):  # somebody else has just written the same
-                await self._server.call(self._history, "bulk_write", [watch(values["s"], head)], quick=True)
+                await self._server.call(self._history, "bulk_write", [watch(values["s"], head)], wait="nobody")
         try:
             return await self._store_once(values, where)
         except AnswerLostError as error:
@@ -104,7 +107,7 @@ class Heads(Records):
         state: Document | None = await self._server.call(self._history, "find_one", where, names)
         if state is None:
             return False
-        return state["base"] == state["length"] or await self._spill(key, state, whole=True) is not None
+        return state["base"] == state["length"] or await self._spill(key, state, keep=0) is not None
 
     async def _write_beginning(self, values: Document, records: Sequence[Record], length: int) -> Document:
         """The fields of a head whose run is new: its first records, or where they end if they are written to chunks here."""
@@ -155,16 +158,20 @@ class Heads(Records):
     async def list_heads(self, query: Query, *, cursor: str | None, limit: int) -> Page:
         """See Backend.list_heads."""
         where, index = await self._conditions(query)
+        within: Document = {}
         if cursor is not None:
             updated_at, session_id = decode_cursor(cursor)
-            times = where.pop("updated_at", {})
-            # What is older, and the rest of those with the same time: each is one stretch of the index, and the server merges them.
-            behind: list[Document] = [{"updated_at": {**times, "$lt": min(updated_at, times.get("$lt", updated_at))}}]
-            if times.get("$gte", updated_at) <= updated_at < times.get("$lt", float("inf")):
-                behind.append({"updated_at": updated_at, "s": {"$lt": to_key(session_id)}})
-            where["$or"] = behind
+            place = updated_at, to_key(session_id)
+            if query.prefix or query.expired_at is not None or self._server.driver.strict:
+                where |= _behind(place, where.pop("updated_at", {}))
+            elif (bounds := _bounds(place, where, index)) is not None:
+                within = bounds
+            else:
+                return Page([], None)
         newest_first = [("updated_at", -1), ("s", -1)]
-        heads = await self._server.rows(self._history, "find", where, HEAD, sort=newest_first, limit=limit + 1, hint=index)
+        # All in one answer: the server's own first batch ends after 101.
+        whole: Document = {"limit": limit + 1, "batch_size": limit + 1}
+        heads = await self._server.rows(self._history, "find", where, HEAD, sort=newest_first, hint=index, **whole, **within)
         found = [_head(one) for one in heads[:limit]]
         more = len(heads) > limit and found
         return Page(found, encode_cursor(found[-1].updated_at, found[-1].session_id) if more else None)
@@ -191,6 +198,28 @@ class Heads(Records):
                 if await self._server.call(self._history, "count_documents", alike, limit=RARE + 1, hint="by_session") <= RARE:
                     index = "by_session"
         return where, "by_expiry" if query.expired_at is not None else index
+
+
+def _bounds(place: tuple[float, str], where: Document, index: str) -> Document | None:
+    """The stretch of the index of a listing that lies behind a place, for ``find``; None for an empty one.
+
+    It is one scan, which begins at the place, however many sessions have the same time.
+    """
+    times = where.get("updated_at", {})
+    first, end = (times.get("$gte", -math.inf), ""), min(place, (times.get("$lt", math.inf), ""))
+    if first >= end:
+        return None
+    owner = {name: where[name] for name in ("agent", "user", "parent") if index == f"by_{name}"}
+    return {name: {**owner, "updated_at": at, "s": key} for name, (at, key) in (("min", first), ("max", end))}
+
+
+def _behind(place: tuple[float, str], times: Document) -> Document:
+    """The filter for what lies behind a place of a listing: two stretches of an index, which the server merges."""
+    updated_at, key = place
+    behind: list[Document] = [{"updated_at": {**times, "$lt": min(updated_at, times.get("$lt", updated_at))}}]
+    if times.get("$gte", updated_at) <= updated_at < times.get("$lt", math.inf):
+        behind.append({"updated_at": updated_at, "s": {"$lt": key}})
+    return {"$or": behind}
 
 
 def head_values(head: Head) -> Document:

@@ -10,8 +10,9 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 
 from turnlog.backends.mongodb.documents import (
-    CHUNK,
     EVERYTHING,
+    KEPT,
+    KEPT_INDEXED,
     LARGEST_BATCH,
     NOT_THERE,
     STATE,
@@ -25,7 +26,7 @@ from turnlog.backends.mongodb.documents import (
     to_entry,
     to_record,
 )
-from turnlog.backends.mongodb.driver import Document
+from turnlog.backends.mongodb.driver import Document, Wait
 from turnlog.backends.mongodb.indexing import Indexing
 from turnlog.backends.mongodb.lives import Lives
 from turnlog.backends.mongodb.outcomes import TakenError
@@ -131,12 +132,12 @@ class Records:
         elif is_due(state, len(ids), size):
             # The records are stored; if this fails, the next append that fills the buffer does it.
             with suppress(StorageError, TakenError):
-                await self._spill(key, state)
+                await self._spill(key, state, keep=KEPT_INDEXED if words else KEPT)
         return state
 
-    async def _change_head(self, where: Document, change: Any, *, quick: bool = False) -> Document | None:
+    async def _change_head(self, where: Document, change: Any, *, wait: Wait = "own") -> Document | None:
         found: Document | None = await self._server.call(
-            self._history, "find_one_and_update", where, change, projection=STATE, return_document=ReturnDocument.AFTER, quick=quick
+            self._history, "find_one_and_update", where, change, projection=STATE, return_document=ReturnDocument.AFTER, wait=wait
         )
         return found
 
@@ -154,20 +155,21 @@ class Records:
         await self._texts.fill_in(found)
         return _Look(state, {ids[entry["i"]]: (entry["b"], entry.get("m")) for entry in found if entry})
 
-    async def _spill(self, key: str, state: Document, *, whole: bool = False) -> Document | None:
-        """Move the buffer to chunks, so far that a further append is cheap, or all of it; the head's state then.
+    async def _spill(self, key: str, state: Document, *, keep: int) -> Document | None:
+        """Move the buffer to chunks until at most ``keep`` records are left in it; the head's state then.
 
         None when somebody else has gone on with it. Any step may be repeated, and be done by anyone.
         """
         while True:
             if state["base"] < state["mid"]:
                 steps = copy_to_chunks(state, key, self._history, ObjectId())
-                await self._server.call(self._history, "aggregate", steps, quick=True)
-            after = await self._change_head(head_at(state, key), next_step(state), quick=True)
+                # A primary that comes after this one must have the chunks, or the next step would erase the only copy with it.
+                await self._server.call(self._history, "aggregate", steps, wait="majority")
+            after = await self._change_head(head_at(state, key), next_step(state), wait="nobody")
             if after is None:
                 return None
             state = after
-            if state["length"] - state["base"] <= (0 if whole else 2 * CHUNK):
+            if state["length"] - state["base"] <= keep:
                 return state
 
     # Reading ----------------------------------------------------------------------------------------------------------

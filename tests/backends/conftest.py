@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from redis import Redis
 
 from tests.backends.samples import a_head
 from tests.servers import mongodb as mongodb_servers
@@ -120,6 +121,34 @@ def mongodb_database() -> Iterator[Any]:
     """The database of the shared MongoDB server, by a client of the test's own."""
     with MongoClient(mongodb_servers.shared_url()) as client:
         yield client[mongodb_servers.DATABASE]
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """The prefix of a Redis store that nobody else has."""
+    return redis_servers.new_prefix()
+
+
+@pytest.fixture
+def redis_again(redis_prefix: str) -> Iterator[Callable[..., Driven]]:
+    """Opens Redis backends on one prefix; all are closed afterwards."""
+    opened = []
+
+    def opening(**options: Any) -> Driven:
+        made = Driven(RedisBackend(redis_servers.shared_url(), **{"prefix": redis_prefix, **options}))
+        opened.append(made)
+        return made
+
+    yield opening
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def redis_client() -> Iterator[Redis]:
+    """A bare client on the shared Redis server."""
+    with Redis.from_url(redis_servers.shared_url()) as client:
+        yield client
 
 
 @pytest.fixture

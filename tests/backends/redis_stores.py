@@ -24,8 +24,12 @@ def async_store(url: str, place: Path, max_messages: int | None = None) -> Async
 def backend_at(url: str, place: Path, *, asynchronous: bool) -> RedisBackend:
     """The backend of a place that is there."""
     mark = "&" if "?" in url else "?"
-    prefix = "-".join(place.resolve(strict=True).parts[-2:])
-    return open_backend(f"{url}{mark}prefix={prefix}", asynchronous=asynchronous)
+    return open_backend(f"{url}{mark}prefix={prefix_of(place.resolve(strict=True))}", asynchronous=asynchronous)
+
+
+def prefix_of(place: Path) -> str:
+    """The prefix of the store of a place."""
+    return "-".join(place.parts[-2:])
 
 
 FORMAT_1 = (

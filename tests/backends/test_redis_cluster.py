@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,11 +12,12 @@ import redis
 
 from tests.backends.conftest import Driven
 from tests.backends.samples import a_head, all_ids, record, records, run_threads
-from tests.servers.redis import RedisServer, new_prefix, running_cluster
+from tests.servers.redis import RedisServer, running_cluster
 from tests.servers.waiting import wait_until
 from turnlog.backends.port import Query
 from turnlog.backends.redis import RedisBackend, open_backend
 from turnlog.heads import Head, Parent, Reference, Stretch
+from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.sync import SessionStore
 
 
@@ -27,16 +29,10 @@ def servers() -> Iterator[list[RedisServer]]:
 
 
 @pytest.fixture
-def prefix() -> str:
-    """A prefix of the test's own."""
-    return new_prefix()
-
-
-@pytest.fixture
-def backend(servers: list[RedisServer], prefix: str) -> Iterator[Driven]:
+def backend(servers: list[RedisServer], redis_prefix: str) -> Iterator[Driven]:
     """A store of five shards with one session of five messages, two of them shed."""
     url = f"redis+cluster://127.0.0.1:{servers[0].port}"
-    made = Driven(RedisBackend(url, prefix=prefix, shards=5, grace=0.0))
+    made = Driven(RedisBackend(url, prefix=redis_prefix, shards=5, grace=0.0))
     made.put_head(a_head(length=5, shed=2), expect=None, records=records(0, 5))
     yield made
     made.close()
@@ -61,9 +57,9 @@ def a_fork(session_id: str, **values: Any) -> tuple[Head, Reference]:
     return child, Reference("s", "r1", session_id, "cr", 3)
 
 
-def test_a_cluster_lists_reads_and_forks_over_its_shards(servers: list[RedisServer], prefix: str) -> None:
-    first = SessionStore(open_backend(f"redis+cluster://127.0.0.1:{servers[0].port}?prefix={prefix}&shards=5", asynchronous=False))
-    second = SessionStore(RedisBackend(client=redis.RedisCluster(host="127.0.0.1", port=servers[1].port), prefix=prefix))
+def test_a_cluster_lists_reads_and_forks_over_its_shards(servers: list[RedisServer], redis_prefix: str) -> None:
+    first = SessionStore(open_backend(f"redis+cluster://127.0.0.1:{servers[0].port}?prefix={redis_prefix}&shards=5", asynchronous=False))
+    second = SessionStore(RedisBackend(client=redis.RedisCluster(host="127.0.0.1", port=servers[1].port), prefix=redis_prefix))
     for number in range(40):
         first.add_message(f"s{number:02}", "user", f"of {number}")
     assert [row["session_id"] for row in second.list_sessions(limit=7)] == [f"s{number}" for number in range(39, 32, -1)]
@@ -73,12 +69,33 @@ def test_a_cluster_lists_reads_and_forks_over_its_shards(servers: list[RedisServ
     grandchildren = [first.fork_session(child, new_session_id=f"g{child}") for child in children]
     for number in range(10):
         first.delete_session(f"s{number:02}")
-    third = SessionStore(open_backend(f"redis+cluster://127.0.0.1:{servers[2].port}?prefix={prefix}", asynchronous=False))
+    third = SessionStore(open_backend(f"redis+cluster://127.0.0.1:{servers[2].port}?prefix={redis_prefix}", asynchronous=False))
     for number, name in enumerate(grandchildren):
         assert third.get_chat_history(name) == [{"role": "user", "content": f"of {number}"}]
     third.sweep(compact=False)
     for store in (first, second, third):
         store.close()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("hosts", ["127.0.0.1:1,127.0.0.1:{}", "127.0.0.1:{},127.0.0.1:1", "127.0.0.1:1,127.0.0.1:{},127.0.0.1:2"])
+def test_one_host_of_many_is_enough_to_begin(servers: list[RedisServer], redis_prefix: str, hosts: str, asynchronous: bool) -> None:
+    for server in servers:
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "me", "on", ">p@w,", "~*", "+@all")
+    url = f"redis+cluster://me:p%40w%2C@{hosts.format(servers[1].port)}?prefix={redis_prefix}"
+
+    async def begin() -> list[dict[str, Any]]:
+        async with AsyncSessionStore(open_backend(url, asynchronous=True)) as store:
+            await store.add_message("s", "user", "x")
+            return await store.get_chat_history("s")
+
+    if asynchronous:
+        assert asyncio.run(begin()) == [{"role": "user", "content": "x"}]
+        return
+    with SessionStore(open_backend(url, asynchronous=False)) as store:
+        store.add_message("s", "user", "x")
+        assert store.get_chat_history("s") == [{"role": "user", "content": "x"}]
 
 
 @pytest.mark.parametrize("same", [False, True])
@@ -122,7 +139,7 @@ def test_a_fork_whose_place_is_taken_can_be_released(backend: Driven, same: bool
 
 
 @pytest.mark.parametrize("same", [False, True])
-def test_a_head_of_format_1_is_forked(backend: Driven, prefix: str, bare: Any, same: bool) -> None:
+def test_a_head_of_format_1_is_forked(backend: Driven, redis_prefix: str, bare: Any, same: bool) -> None:
     base = backend.backend._keys.bases[backend.backend._keys.shard("s")]
     bare.hdel(f"{base}h:s", "shed")
     child, claim = a_fork(apart(backend, same=same))
@@ -144,11 +161,18 @@ def test_one_of_many_forks_to_one_place_is_stored(backend: Driven) -> None:
 
 
 @pytest.mark.parametrize("same", [False, True])
-def test_what_a_fork_that_expired_leaves_is_swept_up(backend: Driven, bare: Any, same: bool) -> None:
+@pytest.mark.parametrize("ttl", ["from the beginning", "later", "of a fork that was transferred"])
+def test_what_a_fork_that_expired_leaves_is_swept_up(backend: Driven, bare: Any, same: bool, ttl: str) -> None:
     store = SessionStore(backend.backend)
     name = apart(backend, same=same)
     child, claim = a_fork(name, ttl=0.1, fields={"agent_name": "A"}, updated_at=2e9)
-    assert backend.put_fork(child, claim, shed=2) == "stored"
+    if ttl == "of a fork that was transferred":
+        assert backend.add_reference(claim) is True
+        assert backend.put_head(child, expect=None) is True
+    else:
+        late = ttl == "later"
+        assert backend.put_fork(replace(child, ttl=None) if late else child, claim, shed=2) == "stored"
+        assert not late or backend.put_head(replace(child, counter=1), expect="cr.0")
     wait_until(lambda: backend.get_head(name) is None, lambda: "the fork does not expire")
     assert backend.references("s", "r1") == [claim]
     store.delete_session("s")

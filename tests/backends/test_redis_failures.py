@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,15 +20,9 @@ from tests.servers.waiting import wait_until
 from turnlog.backends.port import Appended
 from turnlog.backends.redis import RedisBackend, open_backend
 from turnlog.errors import BackendUnavailableError, StorageError
-from turnlog.heads import Reference
+from turnlog.heads import Parent, Reference
 from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.sync import SessionStore
-
-
-@pytest.fixture
-def prefix() -> str:
-    """A prefix of the test's own."""
-    return new_prefix()
 
 
 @pytest.fixture
@@ -43,19 +39,28 @@ def line(server: RedisServer) -> Iterator[CutLine]:
         yield made
 
 
-@pytest.mark.parametrize("scheme", ["redis", "redis+cluster", "redis+sentinel"])
-def test_a_server_that_is_away_is_named_without_the_password(scheme: str) -> None:
-    store = SessionStore(open_backend(f"{scheme}://me:hunter2@127.0.0.1:1/0", asynchronous=False))
-    with pytest.raises(BackendUnavailableError, match=r"127\.0\.0\.1:1") as caught:
+@pytest.mark.parametrize(
+    ("scheme", "hosts"),
+    [
+        ("redis", "127.0.0.1:1"),
+        ("redis+cluster", "127.0.0.1:1"),
+        ("redis+cluster", "127.0.0.1:1,127.0.0.1:2"),
+        ("redis+sentinel", "127.0.0.1:1"),
+        ("redis+sentinel", "127.0.0.1:1,[::1]:2"),
+    ],
+)
+def test_a_server_that_is_away_is_named_without_the_password(scheme: str, hosts: str) -> None:
+    store = SessionStore(open_backend(f"{scheme}://me:hunter2@{hosts}/0", asynchronous=False))
+    with pytest.raises(BackendUnavailableError, match=re.escape(hosts)) as caught:
         store.add_message("s", "user", "secret")
-    assert caught.value.host == "127.0.0.1:1"  # type: ignore[attr-defined]
+    assert caught.value.host == hosts  # type: ignore[attr-defined]
     assert "hunter2" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_a_server_that_does_not_answer_is_given_up(prefix: str) -> None:
+def test_a_server_that_does_not_answer_is_given_up(redis_prefix: str) -> None:
     with running("valkey") as server:
-        backend = Driven(RedisBackend(server.url, prefix=prefix, timeout=0.3))
+        backend = Driven(RedisBackend(server.url, prefix=redis_prefix, timeout=0.3))
         backend.put_head(a_head(), expect=None)
         with server.client() as client:
             client.execute_command("CLIENT PAUSE", 3_000)
@@ -66,8 +71,8 @@ def test_a_server_that_does_not_answer_is_given_up(prefix: str) -> None:
         backend.close()
 
 
-def test_what_was_acknowledged_survives_a_kill_and_the_store_goes_on(server: RedisServer, prefix: str) -> None:
-    store = SessionStore(RedisBackend(server.url, prefix=prefix))
+def test_what_was_acknowledged_survives_a_kill_and_the_store_goes_on(server: RedisServer, redis_prefix: str) -> None:
+    store = SessionStore(RedisBackend(server.url, prefix=redis_prefix))
     for round_number in range(3):
         for number in range(20):
             store.add_message("s", "user", f"{round_number} {number}")
@@ -80,9 +85,9 @@ def test_what_was_acknowledged_survives_a_kill_and_the_store_goes_on(server: Red
     store.close()
 
 
-def test_a_server_that_forgot_the_scripts_is_told_again(prefix: str) -> None:
+def test_a_server_that_forgot_the_scripts_is_told_again(redis_prefix: str) -> None:
     with running("redis") as server, server.client() as client:
-        store = SessionStore(RedisBackend(server.url, prefix=prefix))
+        store = SessionStore(RedisBackend(server.url, prefix=redis_prefix))
         store.add_message("s", "user", "1")
         client.script_flush()
         store.add_message("s", "user", "2")
@@ -90,9 +95,9 @@ def test_a_server_that_forgot_the_scripts_is_told_again(prefix: str) -> None:
         store.close()
 
 
-def test_a_full_memory_is_refused_with_nothing_half_written(prefix: str) -> None:
+def test_a_full_memory_is_refused_with_nothing_half_written(redis_prefix: str) -> None:
     with running("valkey", "--maxmemory", "12mb") as server:
-        backend = Driven(RedisBackend(server.url, prefix=prefix))
+        backend = Driven(RedisBackend(server.url, prefix=redis_prefix))
         backend.put_head(a_head(), expect=None)
         done: list[Appended] = []
 
@@ -114,8 +119,8 @@ class TestLostAnswers:
     """The line is cut after the server has done what it was asked."""
 
     @pytest.fixture
-    def backend(self, line: CutLine, prefix: str) -> Iterator[Driven]:
-        made = Driven(RedisBackend(f"redis://127.0.0.1:{line.port}", prefix=prefix))
+    def backend(self, line: CutLine, redis_prefix: str) -> Iterator[Driven]:
+        made = Driven(RedisBackend(f"redis://127.0.0.1:{line.port}", prefix=redis_prefix))
         # The server learns the scripts, so that the answer lost is not that it does not know one.
         made.put_head(a_head("w", "rw"), expect=None)
         made.append("w", records(0, 1), now=3.0, expect=None)
@@ -150,6 +155,16 @@ class TestLostAnswers:
         assert backend.put_fork(a_head("e", "re"), Reference("s", "r1", "e", "re", 0), shed=1) == "moved"
         assert sorted(each.child_id for each in backend.references("s", "r1")) == ["c", "d"]
 
+    def test_a_fork_whose_ttl_is_sent_again_is_known_to_have_been_born(self, backend: Any, line: CutLine) -> None:
+        child = a_head("c", "rc", parent=Parent("s", "b", "r1", -1))
+        backend.add_reference(Reference("s", "r1", "c", "rc", 0))
+        backend.put_head(child, expect=None)
+        assert len(backend.referenced_runs()) == 1
+        line.cut("answer")
+        assert backend.put_head(replace(child, counter=1, ttl=900.0), expect="rc.0") is True
+        assert backend.referenced_runs() == []
+        assert [each.child_id for each in backend.references("s", "r1")] == ["c"]
+
     def test_a_head_that_was_refused_stays_refused(self, backend: Any, line: CutLine) -> None:
         line.cut("answer")
         assert backend.put_head(a_head(run="r2"), expect=None) is False
@@ -179,13 +194,13 @@ class TestLostAnswers:
         assert backend.marked_runs() == backend.referenced_runs() == []
 
 
-def test_wait_refuses_to_acknowledge_what_too_few_replicas_have(prefix: str) -> None:
+def test_wait_refuses_to_acknowledge_what_too_few_replicas_have(redis_prefix: str) -> None:
     with running("redis") as primary, running("redis", "--replicaof", f"127.0.0.1 {primary.port}") as replica:
-        one = SessionStore(open_backend(f"{primary.url}?prefix={prefix}&wait=1", asynchronous=False))
+        one = SessionStore(open_backend(f"{primary.url}?prefix={redis_prefix}&wait=1", asynchronous=False))
         one.add_message("s", "user", "x", message_id="m")
         with replica.client() as client:
-            assert client.hget(f"{{{prefix}.0}}:h:s", "length") == b"1"
-        two = SessionStore(RedisBackend(primary.url, prefix=prefix, wait=2, timeout=0.5))
+            assert client.hget(f"{{{redis_prefix}.0}}:h:s", "length") == b"1"
+        two = SessionStore(RedisBackend(primary.url, prefix=redis_prefix, wait=2, timeout=0.5))
         for _ in range(2):
             # A repeat finds the message known, and waits all the same.
             with pytest.raises(StorageError, match="1 of 2 replicas"):
@@ -196,7 +211,7 @@ def test_wait_refuses_to_acknowledge_what_too_few_replicas_have(prefix: str) -> 
         two.close()
 
 
-def test_a_failover_by_sentinel_loses_nothing_that_an_event_loop_waited_for(prefix: str) -> None:
+def test_a_failover_by_sentinel_loses_nothing_that_an_event_loop_waited_for(redis_prefix: str) -> None:
     async def fill(backend: RedisBackend) -> list[str]:
         await backend.put_head(a_head(), expect=None)
         names = [f"m{number}" for number in range(30)]
@@ -207,7 +222,7 @@ def test_a_failover_by_sentinel_loses_nothing_that_an_event_loop_waited_for(pref
 
     with running("valkey") as first, running("valkey", "--replicaof", f"127.0.0.1 {first.port}") as second:
         with running_sentinel("valkey", first, "sessions") as port:
-            url = f"redis+sentinel://127.0.0.1:{port}/sessions/0?prefix={prefix}"
+            url = f"redis+sentinel://127.0.0.1:{port}/sessions/0?prefix={redis_prefix}"
             backend = open_backend(f"{url}&wait=1", asynchronous=True)
             acknowledged = asyncio.run(fill(backend))
             first.kill()

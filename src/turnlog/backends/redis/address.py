@@ -14,6 +14,7 @@ OWN_OPTIONS = ("prefix", "wait", "create", "shards", "search")
 def open_backend(url: str, *, asynchronous: bool) -> RedisBackend:
     """The backend at ``url``: ``redis://``, ``rediss://``, ``unix://``, ``redis+cluster://``, ``redis+sentinel://``.
 
+    The last two take several hosts, ``host1:port,host2:port``: one that answers is enough, and it names the servers there are now.
     Options in the URL: ``prefix``, ``wait`` (replicas), ``create`` (0 or 1), ``shards``, ``search`` (0); all others are redis-py's.
     Raises RedisUrlError.
     """

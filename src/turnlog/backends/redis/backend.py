@@ -156,7 +156,15 @@ class RedisBackend:
         if done == 2:
             text = f"run {head.run!r} cannot begin with these records: ids or places are taken"
             raise ConflictError(text, session_id=head.session_id, expected=expect)
+        if done == 3:
+            await self._note_birth(head)
         return bool(done)
+
+    async def _note_birth(self, child: Head) -> None:
+        """Tell the claim of a fork that will go by itself that its child was born, so that it may go too once the child has gone."""
+        assert child.parent is not None
+        base, _, key = await self._place(child.parent.session_id)
+        await self._server.run(fork_scripts.NOTE_BIRTH, key, base, child.parent.run, child.run)
 
     async def remove_head(self, session_id: str, run: str, *, expect: str | None = None) -> bool:
         """See Backend.remove_head."""
@@ -347,12 +355,8 @@ class RedisBackend:
             if fields[0] is None or unpack_head(claim.session_id, fields).shed != shed:
                 return "moved"
             body = fields[-1]
-        if said == b"stored" and apart:
-            if not await self.put_head(child, expect=None):
-                return "taken"
-            if child.ttl is not None:
-                born = (above, claim.run, claim.child_run, pack_claim(claim, born=True))
-                await self._server.run(fork_scripts.NOTE_BIRTH, key, *born)
+        if said == b"stored" and apart and not await self.put_head(child, expect=None):
+            return "taken"
         return _FORKED[said]
 
     async def referenced_runs(self) -> list[Reference]:

@@ -72,9 +72,10 @@ return 'stored'
 
 NOTE_BIRTH = Script(
     """
--- head of the parent; base, run, child run, claim that says that the child was born
+-- head of the parent; base, run, child run; a claim is what `pack_claim` writes, and ends with a number until its child is born
 local claims = ARGV[1] .. 'c:' .. ARGV[2]
-if redis.call('HEXISTS', claims, ARGV[3]) == 1 then redis.call('HSET', claims, ARGV[3], ARGV[4]) end
+local claim = redis.call('HGET', claims, ARGV[3])
+if claim and string.sub(claim, -5) ~= 'true]' then redis.call('HSET', claims, ARGV[3], string.sub(claim, 1, -2) .. ', true]') end
 return 1
 """
 )

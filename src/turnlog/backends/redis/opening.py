@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from turnlog.backends.redis.lines import AwaitingCluster, AwaitingPool, BlockingCluster, BlockingPool, Line
 from turnlog.errors import SessionError
@@ -33,6 +34,9 @@ def line_to(url: str, *, asynchronous: bool, max_connections: int | None, timeou
     retry = driver("redis.asyncio.retry" if asynchronous else "redis.retry").Retry(driver("redis.backoff").NoBackoff(), 0)
     common = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": retry}
     host = _shown(parts.netloc, parts.path)
+    if parts.scheme in ("redis", "rediss") and not (parts.path.strip("/") or "0").isdecimal():
+        # redis-py would take the database 0.
+        raise RedisUrlError(f"the path in the URL of {host} is no number: write the number of a database, such as /0, or nothing")
     try:
         if parts.scheme in ("redis", "rediss", "unix"):
             options = {"max_connections": max_connections or CONNECTIONS, "timeout": timeout * CROWD, **common}
@@ -42,9 +46,7 @@ def line_to(url: str, *, asynchronous: bool, max_connections: int | None, timeou
             return (AwaitingPool if asynchronous else BlockingPool)(pool, host, own=True), 1
         common["max_connections"] = max_connections or CROWDED
         if parts.scheme == "redis+cluster":
-            plain = "redis" + url.removeprefix("redis+cluster")
-            cluster = driver(f"{module}.cluster").RedisCluster
-            connect = lambda: cluster.from_url(plain, **common)  # noqa: E731
+            connect = _cluster_client(driver(f"{module}.cluster"), parts, common)
             return (AwaitingCluster if asynchronous else BlockingCluster)(connect, host, own=True), SHARDS
         if parts.scheme == "redis+sentinel":
             sentinel = driver(f"{module}.sentinel").Sentinel
@@ -78,11 +80,20 @@ def driver(module: str) -> Any:
         raise ImportError("the Redis backend needs redis-py: pip install 'turnlog[redis]'") from error
 
 
+def _cluster_client(module: Any, parts: SplitResult, common: dict[str, Any]) -> Callable[[], Any]:
+    """What makes the client of a Cluster that is asked for by any of its servers: ``redis+cluster://user:password@host1:port,host2:port``."""
+    _, *others = _places(parts.netloc, 6379)
+    login, at, hosts = parts.netloc.rpartition("@")
+    # redis-py knows one host in a URL; the others it takes beside it.
+    url = parts._replace(scheme="redis", netloc=f"{login}{at}{hosts.split(',')[0]}").geturl()
+    return lambda: module.RedisCluster.from_url(url, startup_nodes=[module.ClusterNode(*place) for place in others], **common)
+
+
 def _sentinel_pool(sentinel: Any, url: str, common: dict[str, Any]) -> Any:
     """The pool of the primary that Sentinel names: ``redis+sentinel://user:password@host1:port,host2:port/service/database``."""
     parts = urlsplit(url)
-    login, _, hosts = parts.netloc.rpartition("@")
-    places = [(host, int(port or 26379)) for host, _, port in (place.partition(":") for place in hosts.split(","))]
+    login = parts.netloc.rpartition("@")[0]
+    places = _places(parts.netloc, 26379)
     service, _, database = parts.path.strip("/").partition("/")
     name, _, password = login.partition(":")
     options = {**common, "db": int(database or 0)}
@@ -90,6 +101,15 @@ def _sentinel_pool(sentinel: Any, url: str, common: dict[str, Any]) -> Any:
         options |= {"username": unquote(name) or None, "password": unquote(password) or None}
     found = sentinel(places, socket_timeout=common["socket_timeout"], socket_connect_timeout=common["socket_connect_timeout"])
     return found.master_for(unquote(service), **options).connection_pool
+
+
+def _places(netloc: str, usual: int) -> list[tuple[str, int]]:
+    """The hosts that an address lists with commas between, each with its port or the ``usual`` one. Raises ValueError."""
+    places = [urlsplit(f"//{place}") for place in netloc.rpartition("@")[2].split(",")]
+    found = [(place.hostname, place.port or usual) for place in places if place.hostname]
+    if len(found) < len(places):
+        raise ValueError("there is a host without a name")
+    return found
 
 
 def _shown(netloc: str, path: str) -> str:

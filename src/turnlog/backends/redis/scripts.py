@@ -61,9 +61,11 @@ PUT_HEAD = Script(
     + HEAD
     + """
 -- head; base, session, token, expected revision ("" for no session, or "=" and it), "1" if an id comes twice,
--- seconds that a session may outlive its ttl, the head, then id and record of each
-local base, member = ARGV[1], ARGV[2]
-if redis.call('EXISTS', base .. 'z:' .. ARGV[3]) == 1 then return 1 end
+-- seconds that a session may outlive its ttl, the head, then id and record of each; gives 0 for another revision, 2 where ids or places
+-- are taken, 3 where a fork has a ttl from now on, and 1 else
+local base, member, token = ARGV[1], ARGV[2], ARGV[1] .. 'z:' .. ARGV[3]
+local done = redis.call('GET', token)
+if done then return tonumber(done) end
 local old = stored(KEYS[1])
 if (old[1] and '=' .. old[1] .. '.' .. old[2] or '') ~= ARGV[4] then return 0 end
 local run = ARGV[7]
@@ -75,8 +77,9 @@ if #ARGV > 17 then
   place(records, places, 18, 0)
 end
 put(base, KEYS[1], member, old, 7, ARGV[6])
-redis.call('SET', base .. 'z:' .. ARGV[3], '', 'EX', 30)
-return 1
+done = ARGV[14] ~= '' and ARGV[17] ~= '' and not (old[7] and old[1] == run) and 3 or 1
+redis.call('SET', token, done, 'EX', 30)
+return done
 """
 )
 

@@ -1,14 +1,16 @@
-"""PostgreSQL keeps every promise of the kit, sync and async."""
+"""PostgreSQL keeps every promise of the kit, sync and async, also where every commit waits for a standby."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.backends.postgres_stores import open_async_store, open_store
-from tests.servers.postgres import VARIABLE, shared_url
+from tests.servers.postgres import VARIABLE, replica, server, shared_url
 from turnlog.testing import verify_store
+from turnlog.testing.registry import Level
 
 PARTS = [["2"], ["3.1", "3.2"], ["3.3", "3.4", "3.5", "3.6", "3.7"], ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]]
 ALLOWED = {
@@ -21,13 +23,42 @@ ALLOWED = {
 """Why a case may not be run on a store that keeps nothing in files."""
 
 
+EVERY_PART = pytest.mark.parametrize("only", PARTS, ids=lambda part: part[0])
+BOTH_WAYS = pytest.mark.parametrize("factory", [pytest.param(open_store, id="sync"), pytest.param(open_async_store, id="async")])
+
+
+@pytest.fixture(scope="module")
+def safe_url() -> Iterator[str]:
+    """A server that syncs, and whose every commit waits for a standby."""
+    with server() as primary, replica(primary):
+        yield primary.url
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("only", PARTS, ids=lambda part: part[0])
-@pytest.mark.parametrize(
-    "factory", [pytest.param(open_store, id="sync"), pytest.param(open_async_store, id="async", marks=pytest.mark.soak)]
-)
-def test_postgres_keeps_every_promise(factory: Any, only: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, shared_url())  # for the processes that the kit starts
-    report = verify_store(factory, only=only)
+@EVERY_PART
+def test_postgres_keeps_every_promise(only: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    put_to(open_store, shared_url(), only, "quick", monkeypatch)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@EVERY_PART
+@BOTH_WAYS
+def test_postgres_keeps_every_promise_at_full_level(factory: Any, only: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    put_to(factory, shared_url(), only, "full", monkeypatch)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@EVERY_PART
+@BOTH_WAYS
+def test_postgres_keeps_every_promise_with_a_standby(factory: Any, only: list[str], safe_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_to(factory, safe_url, only, "full", monkeypatch)
+
+
+def put_to(factory: Any, url: str, only: list[str], level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a part of the kit to the stores of a server."""
+    monkeypatch.setenv(VARIABLE, url)  # for the processes that the kit starts
+    report = verify_store(factory, only=only, level=level)
     report.raise_if_failed()
     assert {outcome.reason for outcome in report.not_run} <= ALLOWED

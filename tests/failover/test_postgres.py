@@ -13,6 +13,7 @@ from tests.backends.samples import a_head, record
 from tests.failover.writers import REFUSED, Seen, kinds, watch
 from tests.servers.cut_line import CutLine
 from tests.servers.postgres import PostgresServer, new_schema, replica, server
+from tests.servers.waiting import wait_until
 from turnlog.backends.port import Appended
 from turnlog.backends.postgres import PostgresBackend
 from turnlog.heads import Stretch
@@ -20,6 +21,8 @@ from turnlog.store.sync import SessionStore
 
 SOON = 2.0
 """Seconds that the stores of these tests wait."""
+SLOW = 6.0
+"""Seconds that a store waits which finds its server again."""
 LAG = 0.5
 """Seconds during which the standby gets nothing, before the primary goes."""
 
@@ -109,6 +112,30 @@ def test_what_no_standby_has_is_not_acknowledged_when_it_is_sent_again(private: 
         await backend.close()
 
     asyncio.run(work())
+
+
+def test_a_removal_that_no_standby_has_is_not_acknowledged_when_its_answer_was_lost(private: PostgresServer) -> None:
+    async def work() -> None:
+        backend = PostgresBackend(private.url, asynchronous=True, schema=new_schema(), timeout=SLOW)
+        await backend.put_head(a_head(), expect=None)
+        wait_for_standby(private, "standby")
+        removing = asyncio.create_task(backend.remove_head("s", "r1"))
+        await asyncio.to_thread(wait_until, lambda: waiting(private), lambda: "nobody waits for the standby")
+        # What it did is there afterwards, for everybody to see.
+        await asyncio.to_thread(restart, private)
+        with pytest.raises(REFUSED):
+            await removing
+        assert waiting(private)
+        assert await backend.get_head("s") is None
+        wait_for_standby(private, "")
+        await backend.close()
+
+    asyncio.run(work())
+
+
+def waiting(private: PostgresServer) -> bool:
+    """Whether anybody's commit waits for the standby."""
+    return private.ask("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != []
 
 
 def wait_for_standby(private: PostgresServer, name: str) -> None:

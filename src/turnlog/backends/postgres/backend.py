@@ -175,7 +175,9 @@ class PostgresBackend:
                 return True
             # If it is gone, the lost one removed it, or somebody else did the same.
             head = await self.get_head(session_id)
-            return head is None or head.run != run
+            if gone := head is None or head.run != run:
+                await self._run(self._sql.confirm_removed, (run,))
+            return gone
 
     async def list_heads(self, query: Query, *, cursor: str | None, limit: int) -> Page:
         """See Backend.list_heads."""

@@ -127,6 +127,8 @@ class Statements:
     # What is found to be stored may not have reached the standby that commits wait for: whoever stored it was cancelled while it waited, or
     # the server crashed. A commit of one's own waits for all that was committed before.
     confirm: str = "UPDATE {s}.heads SET run = run WHERE session_id = %s"
+    # The same where there is no head any more: whatever became of the run's row, this writes.
+    confirm_removed: str = "INSERT INTO {s}.runs (run) VALUES (%s) ON CONFLICT (run) DO UPDATE SET run = excluded.run"
     read_one: str = "SELECT seq, id, time, body, meta FROM {s}.records WHERE run = %s AND seq >= %s AND seq < %s ORDER BY seq"
     read_many: str = """
         SELECT found.seq, found.id, found.time, found.body, found.meta

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ import pytest
 
 from tests.verify.document_store import DocumentStore
 from tests.verify.faults_tree import ForkExcludes
-from turnlog.session import InMemorySessionStore
-from turnlog.testing import verify_protocol_store
+from tests.verify.planting import on_sqlite
+from turnlog.session import InMemorySessionStore, SqliteSessionStore
+from turnlog.testing import verify_protocol_store, verify_store
 from turnlog.testing.__main__ import main
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -27,6 +31,15 @@ class Hangs(DocumentStore):
     def session_exists(self, session_id: str) -> bool:
         threading.Event().wait()
         return True
+
+
+class SilentElsewhere(SqliteSessionStore):
+    """Adds nothing in other processes: it waits for ever."""
+
+    def add_message(self, *args: Any, **kwargs: Any) -> bool:
+        if os.environ["SPEAKS"] != str(os.getpid()):
+            threading.Event().wait()
+        return super().add_message(*args, **kwargs)
 
 
 class Raises(DocumentStore):
@@ -50,6 +63,34 @@ def test_a_case_that_hangs_is_cut_and_the_others_run() -> None:
     hung = next(outcome for outcome in report.failures if outcome.number == "1.6")
     assert "hangs" in hung.seen
     assert "session_exists" in hung.trace, "the report shows where it hangs"
+
+
+def test_processes_that_hang_while_they_are_heard_end_with_their_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPEAKS", str(os.getpid()))
+    report = verify_store(partial(on_sqlite, SilentElsewhere), only=["3.2.5", "3.2.7"], time_limit=3)
+    (hung,) = report.failures
+    assert hung.number == "3.2.5"
+    assert "hangs" in hung.seen
+    assert "hear" in hung.trace
+    assert "3.2.7" in {outcome.number for outcome in report.outcomes}, "the next case is run"
+
+
+def test_races_after_one_that_hangs_are_no_quicker_than_it() -> None:
+    usual, seen = sys.getswitchinterval(), []
+
+    class HangsInRaces(DocumentStore):
+        def add_message(self, *args: Any, **kwargs: Any) -> bool:
+            if (interval := sys.getswitchinterval()) < usual:
+                seen.append(interval)
+                threading.Event().wait()
+            return super().add_message(*args, **kwargs)
+
+    try:
+        verify_protocol_store(HangsInRaces, only=["3.2"], time_limit=0.3)
+    finally:
+        sys.setswitchinterval(usual)
+    assert len(seen) > 1
+    assert min(seen) == pytest.approx(max(seen))
 
 
 def test_a_crash_is_a_failure_with_its_trace_and_cause() -> None:

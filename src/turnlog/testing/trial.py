@@ -23,6 +23,9 @@ Number = TypeVar("Number", int, float)
 DELAYS = (0.0, 3e-5, 2e-4, 1e-3)
 """Seconds within which the threads of a race begin one after the other."""
 
+INTERVAL = sys.getswitchinterval()
+"""Seconds after which threads change places outside of races. Asked for once: a race that hangs has not put it back yet."""
+
 MEANWHILE = 5000
 """Calls after which what is done meanwhile comes to its end."""
 
@@ -113,16 +116,15 @@ class Trial:
 
         all_actions = [*actions, *([go_on] if meanwhile is not None else [])]
         threads = [threading.Thread(target=run, args=(i, action), daemon=True) for i, action in enumerate(all_actions)]
-        interval = sys.getswitchinterval()
         # Threads change places a hundred times as often as usual, so that what a lock forgets is met in few rounds.
-        sys.setswitchinterval(interval / 100)
+        sys.setswitchinterval(INTERVAL / 100)
         try:
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join(seconds)
         finally:
-            sys.setswitchinterval(interval)
+            sys.setswitchinterval(INTERVAL)
         if any(thread.is_alive() for thread in threads):
             raise Mismatch(f"every thread of the race ends within {seconds:.0f} s", "at least one still runs")
         if errors:
@@ -177,7 +179,7 @@ class Trial:
     def abandon(self) -> None:
         """As ``close``, where the case hangs: its thread, its stores and its loop are left to themselves."""
         for writer in self._writers:
-            writer.kill()
+            writer.stop()
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _open(self, place: Path, **options: Any) -> Any:

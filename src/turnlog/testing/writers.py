@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ class Writer:
         self.lines: list[str] = []
         """What it said so far."""
         self._times: list[float] = []
+        self._heard = threading.Lock()
+        """Held by who reads what it says."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(pickle.dumps((header["main"], header["factory"], place, job, arguments)))
@@ -60,16 +63,22 @@ class Writer:
         """Kill it with -9, ``after`` seconds from now, and give every line that it had printed."""
         # Whoever kills at once hits the moment after a line; what matters lies between two lines.
         time.sleep(after)
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
+        self._kill()
         self.hear()
         self._end()
         return self.lines
 
+    def stop(self) -> None:
+        """Kill it with -9 and hear nothing more; a thread that hears it now learns that it has ended, for two cannot read one pipe."""
+        self._kill()
+        if self._heard.acquire(blocking=False):
+            self._end()
+            self._heard.release()
+
     def wait(self) -> list[str]:
         """Every line, once it has ended by itself; a Mismatch where it failed."""
         self.hear()
-        complaint = self._process.stderr.read().decode("utf-8", "replace") if self._process.stderr else ""
+        complaint = self._complaint()
         self._end()
         if self._process.returncode:
             last = " / ".join(complaint.strip().splitlines()[-3:])
@@ -77,14 +86,23 @@ class Writer:
         return self.lines
 
     def _hear(self) -> Iterator[str]:
-        if (stdout := self._process.stdout) is None or stdout.closed:
-            return
-        for line in stdout:
-            # A line cut by the kill was not said.
-            if line.endswith(b"\n"):
-                self._times.append(time.perf_counter())
-                self.lines.append(line.decode().rstrip("\n"))
-                yield self.lines[-1]
+        with self._heard:
+            if (stdout := self._process.stdout) is None or stdout.closed:
+                return
+            for line in stdout:
+                # A line cut by the kill was not said.
+                if line.endswith(b"\n"):
+                    self._times.append(time.perf_counter())
+                    self.lines.append(line.decode().rstrip("\n"))
+                    yield self.lines[-1]
+
+    def _complaint(self) -> str:
+        stderr = self._process.stderr
+        return stderr.read().decode("utf-8", "replace") if stderr is not None and not stderr.closed else ""
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
 
     def _end(self) -> None:
         self._process.wait()

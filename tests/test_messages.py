@@ -66,7 +66,10 @@ class TestExactness:
 
     @given(ROLES, TEXT)
     def test_the_short_way_for_text_writes_the_same(self, role: str, text: str) -> None:
-        assert encode_text(role, text).body == encode_message({"role": role, "content": text}).body
+        message = {"role": role, "content": text}
+        long_way = messages.encode_json(message, "message")
+        assert encode_text(role, text).body == encode_message(message).body == long_way
+        assert encode_message({"content": text, "role": role}).body == messages.encode_json({"content": text, "role": role}, "message")
 
     @given(st.dictionaries(TEXT, VALUES, max_size=4))
     def test_metadata_comes_back(self, metadata: dict[str, Any]) -> None:
@@ -185,7 +188,7 @@ class TestRefusals:
             ({None: 1}, "message['content'] has the key None of type NoneType"),
             ([object()], "message['content'][0] is a object"),
             ({"a": MappingProxyType({})}, "message['content']['a'] is a mappingproxy"),
-            (nested(502), "nested more than 500 levels deep"),
+            (nested(501), "nested more than 500 levels deep"),
             (nested(100_000), "nested more than 500 levels deep"),
             (10**5000, "cannot be written as JSON"),
         ],
@@ -201,7 +204,7 @@ class TestRefusals:
             encode_message(CYCLE)
 
     def test_the_deepest_nesting_that_is_taken_comes_back(self) -> None:
-        message = {"role": "user", "content": nested(499)}
+        message = {"role": "user", "content": nested(500)}
         assert decode_body(encode_message(message)) == message
 
     @pytest.mark.parametrize(

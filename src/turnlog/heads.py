@@ -123,3 +123,8 @@ class Head:
     def revision(self) -> str:
         """Opaque token of this state of the history; never repeated."""
         return f"{self.run}.{self.counter}"
+
+
+def run_of(revision: str) -> str:
+    """The run whose state a revision names."""
+    return revision.rpartition(".")[0]

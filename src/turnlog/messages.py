@@ -153,8 +153,16 @@ def check_session_id(session_id: object) -> str:
 
 def encode_text(role: str, content: str) -> Record:
     """The record of a plain text message; the short way for what most messages are."""
-    body = f'{{"role":{_quote(role)},"content":{_quote(content)}}}'
-    return Record(-1, new_message_id(), time.time(), _finish(body), None)
+    return Record(-1, new_message_id(), time.time(), _text_body(role, content), None)
+
+
+def _is_text(record: Mapping[str, Any]) -> bool:
+    """Whether a message is role and text, in this order, and nothing else."""
+    return len(record) == 2 and next(iter(record)) == "role" and type(record["role"]) is str and type(record.get("content")) is str
+
+
+def _text_body(role: str, content: str) -> str:
+    return _finish(f'{{"role":{_quote(role)},"content":{_quote(content)}}}')
 
 
 def encode_message(message: Mapping[str, Any] | SessionMessage) -> Record:
@@ -179,7 +187,8 @@ def encode_message(message: Mapping[str, Any] | SessionMessage) -> Record:
     role = record.get("role", "user")
     if not isinstance(role, str) or not role:
         raise InvalidMessageError(f"role must be a non-empty str, not {role!r}: use user, assistant, system or tool")
-    return Record(-1, _check_id(identity), _check_time(stamp), encode_json(record, "message"), _encode_metadata(metadata))
+    body = _text_body(role, record["content"]) if _is_text(record) else encode_json(record, "message")
+    return Record(-1, _check_id(identity), _check_time(stamp), body, _encode_metadata(metadata))
 
 
 def decode_body(stored: Record) -> dict[str, Any]:
@@ -190,13 +199,16 @@ def decode_body(stored: Record) -> dict[str, Any]:
 def encode_json(value: Any, what: str) -> str:
     """Canonical JSON text: no spaces, keys in their order, ``\\u`` only where UTF-8 or JSON demands it."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidMessageError(_refusal(value, what) or f"{what} cannot be written as JSON: {error}") from error
-    # json.dumps turns keys such as 1 or None into strings without a word; what came back would not be what went in.
-    if refusal := _refusal(value, what):
+    # The encoder turns keys such as 1 or None into strings without a word; what came back would not be what went in.
+    if not _is_exact(value) and (refusal := _refusal(value, what)):
         raise InvalidMessageError(refusal)
     return _finish(text)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def json_copy(value: Any, what: str) -> Any:
@@ -232,11 +244,6 @@ def _encode_metadata(metadata: object) -> str | None:
     return encode_json(dict(metadata), "metadata")
 
 
-def encode_metadata(metadata: Mapping[str, Any] | None) -> str | None:
-    """Canonical JSON text of a message's metadata, None for none."""
-    return _encode_metadata(metadata)
-
-
 def _check_id(identity: object) -> str:
     if identity is None:
         return new_message_id()
@@ -264,6 +271,31 @@ def _seconds(text: str) -> float | str:
     except ValueError:
         return text
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _is_exact(value: Any) -> bool:
+    """Whether what was encoded is surely kept exactly; where in doubt, False. Quicker than ``_refusal``, which names the place."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        deeper: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is dict:
+                for key in item:
+                    if type(key) is not str:
+                        return False
+                deeper.extend(item.values())
+            elif kind is list:
+                deeper.extend(item)
+            elif kind not in _LEAVES:
+                return False
+        if not deeper:
+            return True
+        level = deeper
+    return False
+
+
+_LEAVES = frozenset({str, int, float, bool, type(None)})
 
 
 def _refusal(value: Any, what: str) -> str | None:

@@ -32,7 +32,7 @@ from turnlog.session.opening import StoreUrlError
 from turnlog.store.conditions import LONGEST_TTL
 from turnlog.store.drive import drive
 
-BAD_TTLS = [0, -1, float("nan"), float("inf"), True, "60", LONGEST_TTL + 1]
+BAD_TTLS = [0, -1, float("nan"), float("inf"), True, "60", LONGEST_TTL + 1, 10**400]
 
 
 def age(store: SessionStore, session_id: str, seconds: float) -> None:
@@ -277,7 +277,14 @@ class TestDeleteWhere:
 
     def test_what_means_nothing_is_refused(self, store: SessionStore) -> None:
         store.add_message("s", "user", "x")
-        for conditions in ({}, {"user_id": ""}, {"agent": 5}, {"older_than": -1}, {"older_than": datetime(2020, 1, 1)}):
+        for conditions in (
+            {},
+            {"user_id": ""},
+            {"agent": 5},
+            {"older_than": -1},
+            {"older_than": 10**400},
+            {"older_than": datetime(2020, 1, 1)},
+        ):
             with pytest.raises(InvalidArgumentError):
                 store.delete_where(**conditions)  # type: ignore[arg-type]
         assert store.session_exists("s")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.turns.conftest import FULL, MAKERS
 from turnlog.errors import NothingToUndoError, SessionError
+from turnlog.messages import SessionMessage
 from turnlog.session import DefaultSessionStore
 from turnlog.session.awaiting import FEW, AwaitedStore, InThread, Known, finished
 from turnlog.trim import Window
@@ -52,7 +53,14 @@ def test_what_is_known_is_what_is_stored(name: str, seed: int, tmp_path: Path) -
     async def go() -> None:
         knowing = [(Window(limit), Known()) for limit in WINDOWS]
         for step in range(STEPS):
-            await change(chance.choice([store, other]), chance, step)
+            if chance.random() < 0.3:
+                added = [SessionMessage(role="user", content=f"own {step}") for _ in range(chance.randrange(1, 4))]
+                await store.call("add_messages", "chat", added)
+                for _, known in knowing:
+                    known.own = added
+            # Before the next reading, or in place of the reader's own messages.
+            if chance.random() < 0.7:
+                await change(chance.choice([store, other]), chance, step)
             for window, known in knowing:
                 if chance.random() < 0.5:
                     wanted = await store.window("chat", window)
@@ -64,6 +72,25 @@ def test_what_is_known_is_what_is_stored(name: str, seed: int, tmp_path: Path) -
             await each.call("close")
 
     asyncio.run(go())
+
+
+def test_what_the_reader_itself_appended_is_not_read(tmp_path: Path) -> None:
+    store = AwaitedStore(DefaultSessionStore(tmp_path))
+
+    async def go() -> None:
+        known = Known()
+        await store.call("add_messages", "chat", [{"role": "user", "content": "one"}])
+        await store.window("chat", Window(5), known)
+        known.own = own = [SessionMessage(role="user", content="own")]
+        await store.call("add_messages", "chat", own)
+        assert (await store.window("chat", Window(5), known))[-1] is own[0]
+        known.own = own = [SessionMessage(role="user", content="own too")]
+        await store.call("add_messages", "chat", own)
+        await store.call("add_messages", "chat", [{"role": "user", "content": "another's"}])
+        assert [message.content for message in await store.window("chat", Window(5), known)] == ["one", "own", "own too", "another's"]
+
+    asyncio.run(go())
+    store.store.close()
 
 
 def test_a_reader_of_a_file_that_is_locked_does_not_hold_up_the_event_loop(tmp_path: Path) -> None:

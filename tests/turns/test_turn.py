@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from turnlog.session import (
     open_store,
 )
 from turnlog.turns import Turn, is_running
+from turnlog.turns.context import INTERRUPTED
+from turnlog.turns.owner import Owner
 
 ASKED = {"role": "user", "content": "Hello"}
 ANSWERED = {"role": "assistant", "content": "Hi"}
@@ -34,9 +37,9 @@ def talk(t: Turn) -> None:
     t.add(ANSWERED)
 
 
-def fail(t: Turn) -> None:
+def fail(t: Turn, said: str = "Hello") -> None:
     """Ask, and get no answer."""
-    t.add(ASKED)
+    t.add({**ASKED, "content": said})
     raise ConnectionError("the model is gone")
 
 
@@ -106,6 +109,14 @@ class TestInterrupted:
         with pytest.raises(ConnectionError, match="the model is gone"):
             anywhere.take(fail)
         assert anywhere.history() == [ASKED, ANSWERED]
+
+    def test_only_the_latest_are_kept(self, full: Place) -> None:
+        """Nobody may ever come back to them, and each is read again by every turn."""
+        full.plain.put_open_turn("s", "running", [ASKED], info={"state": "running", **Owner.here().to_dict()})
+        for number in range(INTERRUPTED + 3):
+            with pytest.raises(ConnectionError):
+                full.take(partial(fail, said=str(number)))
+        assert [contents for _, contents in full.opened().values()] == [["Hello"], *([str(n)] for n in range(3, INTERRUPTED + 3))]
 
     @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
     def test_what_it_had_produced_is_kept(self, full: Place, error: type[BaseException]) -> None:

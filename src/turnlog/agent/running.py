@@ -96,7 +96,11 @@ class Runner:
             tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
             turn.note |= {"model": model, **tokens} if model else tokens
             turn.added += [*([summary] if summary else []), *produced.stored()]
+            seen = self._known.seen
             await turn.land()
+            if self._known.seen is seen and turn_id is None and resumed is None:
+                # Of an id that was used before the messages may have been there already; after another read, too.
+                self._known.own = turn.added
         except BaseException as error:
             await produced.settle()
             if not turn.landed:

@@ -16,6 +16,7 @@ from turnlog.messages import SessionMessage
 from turnlog.session.adapt import AsyncAdaptedStore, adapt_store
 from turnlog.session.opening import open_async_store, open_store
 from turnlog.store.aio import AsyncSessionStore
+from turnlog.store.changing import Changing
 from turnlog.store.core import Core
 from turnlog.store.drive import drive, verb
 from turnlog.store.reading import last
@@ -112,14 +113,20 @@ class Known:
     def __init__(self) -> None:
         self.seen: tuple[tuple[object, ...], int, list[SessionMessage]] = ((), 0, [])
         """Where the history lay, how many messages it had, and its last ones."""
+        self.own: list[SessionMessage] = []
+        """What the reader itself has appended since, at once. Where the history has grown by no more than that, nothing is read."""
 
 
 @verb
 async def _newest(store: Core, session_id: str, number: int | None, known: Known) -> list[SessionMessage]:
     """The last ``number`` messages of a session (None: all)."""
     line, stop, messages = known.seen
+    own, known.own = known.own, []
 
     def unread(count: int) -> tuple[int, int]:
+        nonlocal stop, messages, own
+        if own and count == stop + len(own):
+            stop, messages, own = count, [*messages, *own], []
         low, _ = last(number, count)
         return (stop if stop - len(messages) <= low <= stop <= count else low), count
 
@@ -136,6 +143,15 @@ async def _newest(store: Core, session_id: str, number: int | None, known: Known
     whole = [*older, *map(SessionMessage.from_record, records)]
     known.seen = (_line(head), count, whole[-KNOWN:])
     return whole
+
+
+@verb
+async def _changed(store: Changing, session_id: str, edit: Callable[[Head], Head]) -> Head:
+    async def change(head: Head) -> Head:
+        return edit(head)
+
+    _, after = await store._change(session_id, change, create=True)
+    return after
 
 
 def _line(head: Head) -> tuple[object, ...]:
@@ -178,6 +194,17 @@ class AwaitedStore:
         if self.threads:
             return await finished(InThread(method, *args, **kwargs))
         return method(*args, **kwargs)
+
+    async def change(self, session_id: str, edit: Callable[[Head], Head]) -> Head:
+        """The head as ``edit`` made it, by compare-and-set, as ``finish``; ``edit`` is called again if somebody was faster.
+
+        For a full store, where a decision goes by more than the metadata that ``edit_session_metadata`` shows. The session comes to be if
+        it was not there; the same head back means: nothing to do.
+        """
+        if isinstance(self.store, SessionStore):
+            core: Changing = self.store._core
+            return await finished(InThread(lambda: drive(_changed(core, session_id, edit))))
+        return await finished(_changed(self.store, session_id, edit))
 
     async def pause(self, seconds: float) -> None:
         """Let others work."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from turnlog.backends.port import RowKind
 from turnlog.errors import ConflictError, InvalidMessageError
-from turnlog.heads import Head, Stretch
+from turnlog.heads import Head, Stretch, run_of
 from turnlog.messages import Record, SessionMessage, check_session_id, encode_json
 from turnlog.store.core import ATTEMPTS, with_fields
 from turnlog.store.drive import verb
@@ -104,11 +104,16 @@ class Turns(Writing):
         lands with it. Raises like ``add_message``, and ConflictError for the loser.
         """
         if turn_id is None:
-            return await self._append_turn(session_id, messages, expect_revision)
+            await self._append_turn(session_id, messages, expect_revision)
+            return True
         check_turn_id(turn_id)
         async with self._together(session_id):
-            await self._append_turn(session_id, messages, expect_revision)
-            await self._drop_turn(session_id, turn_id)
+            revision = await self._append_turn(session_id, messages, expect_revision)
+            if revision:
+                # The run that it landed in: its head need not be read again.
+                await self.backend.drop_rows(session_id, run_of(revision), TURN, [turn_id, turn_id + CHECKED])
+            else:
+                await self._drop_turn(session_id, turn_id)
         return True
 
     async def _claim_turn(self, head: Head, turn_id: str, now: float, rows: Mapping[str, Any]) -> bool:

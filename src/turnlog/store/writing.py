@@ -156,22 +156,28 @@ class Writing(Changing):
         await self.backend.drop_rows(session_id, head.run, "draft", [head.fields["draft"][0]])
         return True
 
-    async def _append_turn(self, session_id: str, messages: Sequence[Message], expect: str | None) -> bool:
+    async def _append_turn(self, session_id: str, messages: Sequence[Message], expect: str | None) -> str:
+        """Store them, as ``_appended``."""
         if isinstance(messages, str | Mapping | SessionMessage):
             raise InvalidMessageError(f"messages must be a list of messages, not one {type(messages).__name__}: put it in a list")
-        return await self._append(session_id, encode_messages(messages), expect)
+        return await self._appended(session_id, encode_messages(messages), expect)
 
     async def _append(self, session_id: str, records: Sequence[Record], expect: str | None) -> bool:
+        await self._appended(session_id, records, expect)
+        return True
+
+    async def _appended(self, session_id: str, records: Sequence[Record], expect: str | None) -> str:
+        """Store the records; the revision that the session then has, "" where there were none."""
         check_session_id(session_id)
         self._check_open()
         if not records:
-            return True
+            return ""
         while True:
             done = await self.backend.append(session_id, records, now=time.time(), expect=expect)
             if done is not None:
                 if self.max_messages is not None:
                     await self._retain_above(session_id, done.messages)
-                return True
+                return done.revision
             if expect:
                 raise ConflictError(
                     f"session {session_id!r} does not exist, so it is not at the revision expected: read it again",
@@ -179,9 +185,10 @@ class Writing(Changing):
                     expected=expect,
                     actual="",
                 )
-            if await self.backend.put_head(self._new_head(session_id, length=len(records)), expect=None, records=records):
+            head = self._new_head(session_id, length=len(records))
+            if await self.backend.put_head(head, expect=None, records=records):
                 await self._retain_above(session_id, len(records))
-                return True
+                return head.revision
             await self._erase_expired(session_id)
 
     async def _renew(self, session_id: str, records: Sequence[Record], *, create: bool, expect: str | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
@@ -26,6 +27,8 @@ POLL = 0.05
 """Seconds between two looks at whether another's turn has ended."""
 NOTE = "turn"
 """The key of a message's metadata under which the last message of a turn tells what the turn took."""
+INTERRUPTED = 32
+"""Interrupted turns that a session keeps at most, the latest: each is read again by every turn, and those who stop answers leave many."""
 NEVER = "no revision is this"
 """What an append expects that is only meant to find out whether its messages are stored already."""
 
@@ -164,6 +167,8 @@ class Turn:
         """Keep the turn as an interrupted one; a turn that has produced nothing is dropped."""
         if self.added if messages is None else messages:
             await self.keep(messages, state="interrupted", error=error)
+            if self._kept:
+                await self._forget_oldest()
         else:
             await self.drop()
 
@@ -171,6 +176,13 @@ class Turn:
         """Forget what was kept of the turn."""
         if self._kept:
             await self._store.finish("drop_open_turn", self.session_id, self.id)
+
+    async def _forget_oldest(self) -> None:
+        """Drop the oldest interrupted turns of the session where there are too many. Should that fail, the next interruption does it."""
+        with suppress(SessionError):
+            turns = [turn for turn in await self._store.call("get_open_turns", self.session_id) if not is_running(turn)]
+            for turn in turns[:-INTERRUPTED]:
+                await self._store.finish("drop_open_turn", self.session_id, turn.id)
 
     async def _is_stored(self, landing: dict[str, str]) -> bool:
         if not self._store.full:

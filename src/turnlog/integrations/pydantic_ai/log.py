@@ -25,7 +25,7 @@ from turnlog.heads import Head, Position
 from turnlog.integrations.pydantic_ai.messages import grouped, message_id_of, stored_as
 from turnlog.integrations.pydantic_ai.reading import KEY, meta_of
 from turnlog.integrations.pydantic_ai.records import counted
-from turnlog.messages import Record, SessionMessage, encode_message, encode_metadata, encode_text, new_token
+from turnlog.messages import Record, SessionMessage, encode_message, new_token
 from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.branching import fork_title
 from turnlog.store.core import ATTEMPTS, alive, check_revision, with_fields
@@ -33,8 +33,6 @@ from turnlog.store.drive import verb
 from turnlog.store.reading import last
 from turnlog.store.values import title_of
 
-LONGEST_ID = 256
-"""Characters in a message id."""
 LEFT = {KEY: "left"}
 """The metadata of the snapshots that are left histories."""
 
@@ -116,7 +114,7 @@ class ConversationLog(AsyncSessionStore):
         stored = [each for entry in entries for each in stored_as(entry.message, entry.id)]
         if stored and (carried := _carried(record)):
             stored[-1].metadata[KEY]["conversation"] = carried
-        records = [_encoded(each) for each in stored]
+        records = [encode_message(each) for each in stored]
         base = entries[0].parent_id if entries else record.head_id
         if expected is None:
             return await self._begin(record, base, records)
@@ -307,16 +305,6 @@ def _entries(stored: Sequence[SessionMessage], start: int) -> list[Placed]:
         entry = ConversationEntry(id=identity, parent_id=placed[-1].entry.id if placed else None, message=message)
         placed.append(Placed(entry, places[id(records[-1])] + 1, records[-1].id))
     return placed
-
-
-def _encoded(message: SessionMessage) -> Record:
-    """What ``encode_message`` gives; for plain text, which most messages are, at half the cost."""
-    record = message.record
-    plain = list(record) == ["role", "content"] and type(record["content"]) is str
-    if not plain or not message.id.isprintable() or len(message.id) > LONGEST_ID:
-        return encode_message(message)
-    text = encode_text(record["role"], record["content"])
-    return text._replace(id=message.id, time=message.timestamp, meta=encode_metadata(message.metadata))
 
 
 def _carried(record: ConversationRecord) -> Json:

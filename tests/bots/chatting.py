@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 from tests.bots.models import Model
 from turnlog.bots import Bot, Update
+from turnlog.bots.leases import Leases
 
 
 class Chatting:
@@ -34,3 +36,19 @@ async def chatting(platform: Any, store: Any, *, model: Model | None = None, **o
             if inspect.isawaitable(closed):
                 await closed
     assert errors == [], errors
+
+
+@asynccontextmanager
+async def lease_of_another(bot: Bot) -> AsyncIterator[None]:
+    """The bot is held up until its poller's lease has run out; until the scope is left another worker has that."""
+    lease = bot._receiving._lease
+    assert lease is not None
+    lease._renewing.cancel()
+    another = Leases(bot.store, 30.0, lambda error: None)
+    async with asyncio.timeout(20):
+        while (taken := await another.take(lease.session_id, lease.name)) is None:  # noqa: ASYNC110  # nothing tells when it runs out
+            await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        await taken.release()

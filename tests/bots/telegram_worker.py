@@ -62,7 +62,7 @@ async def run(api: str, store: str, prefix: str, port: int, seconds: float, jour
     agent = Agent("Tester", llm=FunctionModel(think, stream_function=stream))
     options: dict[str, Any] = {"token": TOKEN, "base_url": api, "webhook_url": HOOK, "port": port}
     told: dict[str, Any] = {"on_error": lambda error, update: traceback.print_exception(error)}
-    bot = Bot("telegram", agent=agent, session_store=AsyncRedisSessionStore(store, prefix=prefix, max_connections=512), **told, **options)
+    bot = Bot("telegram", agent=agent, session_store=AsyncRedisSessionStore(store, prefix=prefix), **told, **options)
     journaled(journal)
     await bot.start()
     print("ready", flush=True)

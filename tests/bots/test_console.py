@@ -13,11 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from turnlog.agent.models import PROVIDER_KEYS
+
 ROOT = Path(__file__).parents[2]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-AGENT = 'from turnlog import Agent\nagent = Agent("Tester", llm="test")\nnothing = 5\n'
+AGENT = (
+    'from turnlog import Agent\nagent = Agent("Tester", llm="test")\nwithout_model = Agent("Tester")\nnothing = 5\ndef choosy(key): ...\n'
+)
+NO_KEYS = dict.fromkeys(("TURNLOG_MODEL", "OPENAI_MODEL_NAME", *PROVIDER_KEYS), "")
 
 
 def talk(run_python: Run, *arguments: str, lines: str, tmp_path: Path, **variables: str) -> str:
@@ -58,13 +63,28 @@ def test_the_command_runs_a_bot(store: str, run_python: Run, tmp_path: Path) -> 
         (["console", "--rate", "many"], "is no N/SECONDS"),
         (["console", "--reset", "noon"], "daily@HH:MM"),
         (["console", "--set", "user"], "is no NAME=VALUE"),
-        (["console", "--set", "colour=red"], "colour"),
+        (["console", "--set", "colour=red"], "Invalid value for '--set': console has no option colour"),
+        (["console", "--store", "nothing.stores:Mine"], "gives no store: No module named 'nothing'"),
+        (["console", "--store", "sqlite:s.sqlite"], "is no store URL"),
+        (["console", "--agent", "./mybot.py:agent"], "such as mybot:agent for mybot.py in this directory"),
+        (["console", "--agent", "mybot.py:agent"], "such as mybot:agent for mybot.py in this directory"),
+        (["console", "--agent", "mybot:choosy"], "must make an agent without being given anything"),
+        (["console", "--agent", "mybot:without_model"], "no model is configured"),
         (["console", "--agent", "mybot:nothing"], "no turnlog Agent"),
     ],
 )
 def test_what_makes_no_sense_is_told(arguments: list[str], said: str, run_python: Run, tmp_path: Path) -> None:
     (tmp_path / "mybot.py").write_text(AGENT)
-    done = run_python("-m", "turnlog", "bot", "--agent", "mybot:agent", *arguments, status=1 if arguments == ["nowhere"] else 2)
+    done = run_python(
+        "-m",
+        "turnlog",
+        "bot",
+        "--agent",
+        "mybot:agent",
+        *arguments,
+        status=1 if arguments[-1] in ("nowhere", "mybot:without_model") else 2,
+        **NO_KEYS,
+    )
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 

@@ -68,17 +68,6 @@ def test_an_answer_grows_in_one_message(run_bot: RunBot) -> None:
     asyncio.run(run())
 
 
-def test_edits_keep_to_the_platforms_pace(run_bot: RunBot) -> None:
-    async def run() -> None:
-        async with run_bot(InMemorySessionStore(), edge=Edge(edit_every=0.2)) as running:
-            began = asyncio.get_running_loop().time()
-            await running.say("slowly " + "x" * 400)
-            took = asyncio.get_running_loop().time() - began
-            assert 1 <= sum(what == "edit" for what, _, _ in running.edge.log) <= took / 0.2 + 1
-
-    asyncio.run(run())
-
-
 def test_typing_is_shown_while_the_model_works(run_bot: RunBot) -> None:
     async def run() -> None:
         async with run_bot(InMemorySessionStore(), model=Model(0.6)) as running:

@@ -11,7 +11,7 @@ from typing import Any
 import discord
 import pytest
 
-from tests.bots.chatting import Chatting, chatting
+from tests.bots.chatting import Chatting, chatting, lease_of_another
 from tests.bots.discord_api import BOT, CHANNEL, TOKEN, DiscordApi
 from tests.bots.edge import eventually
 from tests.bots.loopback import Refusal
@@ -291,6 +291,19 @@ def test_of_two_workers_one_is_connected_and_the_other_takes_over(api: DiscordAp
     asyncio.run(run())
 
 
+def test_an_object_of_the_platform_connects_again_when_its_worker_has_the_lease_again(api: DiscordApi) -> None:
+    async def run() -> None:
+        async with chatting(Discord(TOKEN), InMemorySessionStore(), lease=0.5) as chat:
+            assert await said(api, chat, "hello") == "1: hello"
+            async with lease_of_another(chat.bot):
+                await eventually(lambda: chat.bot._receiving._lease is None)
+            await eventually(lambda: api.calls["identify"] == 2)
+            assert await said(api, chat, "and then?") == "2: and then?"
+            chat.errors.clear()
+
+    asyncio.run(run())
+
+
 def test_in_a_server_it_answers_what_mentions_it(api: DiscordApi) -> None:
     async def run() -> None:
         async with talking() as chat:
@@ -398,10 +411,13 @@ def test_a_token_that_is_revoked_ends_the_bot(api: DiscordApi) -> None:
         async def receive(update: object) -> None:
             """Takes it."""
 
+        told: list[Exception] = []
+        platform.on_outage = told.append
         await platform.open(receive, ())
         for socket in list(api._sockets):
             api.run(socket.close(code=4004))
         await asyncio.wait_for(platform.ended.wait(), 10)
         await platform.close()
+        assert ["for good" in str(error) for error in told] == [True]
 
     asyncio.run(run())

@@ -66,6 +66,11 @@ def test_a_person_on_two_platforms_is_one() -> None:
     assert key(Keys("slack", link=people), user="5") == "bot_slack_5"
 
 
+def test_a_name_that_says_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="name must not be empty"):
+        Keys("p", name="")
+
+
 def test_a_scope_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="scope must be user, chat, thread"):
         Keys("p", scope="channel")  # type: ignore[arg-type]

@@ -15,7 +15,6 @@ from tests.bots.models import Model
 from tests.bots.stores import FULL, QUICK, Open
 from turnlog.bots import Bot, DeliveryError, desk, events
 from turnlog.bots.leases import Lease, Leases
-from turnlog.session.awaiting import AwaitedStore
 
 
 class Crash(BaseException):
@@ -305,23 +304,6 @@ def test_what_came_to_a_desk_that_was_taken_is_not_left(
             await one.edge.deliver("first")
             await one.bot.idle()
             assert (one.edge.screen(), two.edge.screen()) == (["1: first", "2: second"], [])
-
-    asyncio.run(run())
-
-
-def test_an_ended_process_is_taken_over_from_at_once(opened: Callable[[str], Open], monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run() -> None:
-        store = AwaitedStore(opened("memory")())
-        await store.call("create_session", "s")
-        gone, here = (Leases(store, 1000.0, lambda error: None) for _ in range(2))
-        gone._me["pid"] = 2**22 + 1
-        lost = await gone.take("s", "x")
-        assert lost is not None and lost.held
-        taken = await here.take("s", "x")
-        assert taken is not None
-        assert await gone.take("s", "x") is None
-        await taken.release()
-        lost._renewing.cancel()
 
     asyncio.run(run())
 

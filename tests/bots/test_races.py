@@ -217,7 +217,7 @@ class Failing(Edge):
 
     async def open(self, *arguments: Any) -> None:
         if self.fails:
-            raise ConnectionError("no network")
+            raise ConnectionError("no network to open")
         await super().open(*arguments)
 
     async def close(self) -> None:
@@ -241,6 +241,22 @@ def test_polling_goes_on_after_platform_and_store_failed_together(run_bot: RunBo
             await eventually(lambda: receiving._lease is not None)
             assert await running.say("hello") == "1: hello"
             assert {type(error) for error, _ in running.errors} <= {ConnectionError, StorageError}
+            running.errors.clear()
+
+    asyncio.run(run())
+
+
+def test_a_platform_that_cannot_be_opened_is_told_of_once(run_bot: RunBot) -> None:
+    async def run() -> None:
+        store = InMemorySessionStore()
+        edge = Failing()
+        async with run_bot(store, edge=Failing(), lease=0.3) as first, run_bot(store, edge=edge, lease=0.3) as running:
+            edge.fails = 3
+            await first.bot.stop()
+            # Each attempt fails twice: to open, and to close again.
+            await eventually(lambda: edge.opened)
+            assert await running.say("hello") == "1: hello"
+            assert [str(error) for error, _ in running.errors].count("no network to open") == 1
             running.errors.clear()
 
     asyncio.run(run())

@@ -188,12 +188,15 @@ def test_the_network_is_lost(api: SlackApi) -> None:
             api.unplug()
             model.gate.set()
             api.say("unheard")
-            await eventually(lambda: chat.errors)
-            await asyncio.sleep(0.5)
+            await eventually(lambda: len(chat.errors) == 2)
+            # Long enough to look for a connection several times in vain.
+            await asyncio.sleep(1.5)
             api.plug()
             await eventually(lambda: len(api.texts()) == 3)
             assert api.texts() == ["1: hello", "2: lost in between", "3: unheard"]
             assert all(isinstance(error, DeliveryError) and not error.permanent for error, _ in chat.errors)
+            # The outage is told once, and once more by the answer that met it.
+            assert sorted(update.text if update else "" for _, update in chat.errors) == ["", "lost in between"]
             chat.errors.clear()
 
     asyncio.run(run())
@@ -387,6 +390,9 @@ def test_tokens(which: str, api: SlackApi, monkeypatch: pytest.MonkeyPatch, capl
             await asyncio.sleep(1.5)
             api.plug()
             assert await said(api, chat, "second") == "2: second"
+            assert [type(error) for error, _ in chat.errors] == [DeliveryError]
+            assert "SECRET" not in str(chat.errors)
+            chat.errors.clear()
         ours = [record for record in caplog.records if record.name != "asyncio"]
         assert not any("SECRET" in f"{record.getMessage()}{record.exc_text}{record.exc_info}" for record in ours)
 

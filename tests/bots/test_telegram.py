@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.bots.chatting import chatting as on_an_object
+from tests.bots.chatting import lease_of_another
 from tests.bots.edge import eventually
 from tests.bots.models import Model
 from tests.bots.stores import Open
 from tests.bots.telegram_api import TOKEN, TelegramApi
 from tests.bots.telegram_bots import HOOK, WAYS, chatting
 from turnlog.bots import DeliveryError
+from turnlog.bots.platform import make_platform
 from turnlog.bots.telegram import make
 from turnlog.session import InMemorySessionStore, SqliteSessionStore
 
@@ -143,7 +146,8 @@ def test_telegram_asks_to_wait(method: str, api: TelegramApi) -> None:
         begun = time.monotonic()
         async with chatting(api, InMemorySessionStore()) as chat:
             assert await chat.say("hello") == "1: hello"
-            if method == "sendMessage":
+            if method != "setMyCommands":
+                # Told once, however often it was refused.
                 [(error, _)] = chat.errors
                 assert isinstance(error, DeliveryError)
                 assert (error.retry_after, error.permanent) == (1.0, False)
@@ -167,12 +171,14 @@ def test_the_network_is_lost(api: TelegramApi) -> None:
             api.unplug()
             model.gate.set()
             api.say("unheard")
-            await eventually(lambda: chat.errors)
-            await asyncio.sleep(0.5)
+            # Long enough to ask for updates three times in vain: after 0, 1 and 3 s.
+            await asyncio.sleep(3.5)
             api.plug()
             await eventually(lambda: len(api.shown[7]) == 3)
             assert api.texts() == ["1: hello", "2: lost in between", "3: unheard"]
             assert all(isinstance(error, DeliveryError) and not error.permanent for error, _ in chat.errors)
+            # The outage is told once, and once more by the answer that met it.
+            assert sorted(update.text if update else "" for _, update in chat.errors) == ["", "lost in between"]
             chat.errors.clear()
 
     asyncio.run(run())
@@ -258,6 +264,21 @@ def test_of_two_workers_one_polls_and_the_other_takes_over(api: TelegramApi, ope
                 assert second.model.asked == ["who is there?"]
         # Nobody was in anybody's way.
         assert api.calls["deleteWebhook"] == 2
+
+    asyncio.run(run())
+
+
+def test_an_object_of_the_platform_polls_again_when_its_worker_has_the_lease_again(api: TelegramApi) -> None:
+    async def run() -> None:
+        platform = make_platform("telegram", token=TOKEN, base_url=api.url)
+        async with on_an_object(platform, InMemorySessionStore(), lease=0.5) as chat:
+            api.say("hello")
+            await eventually(lambda: api.texts() == ["1: hello"])
+            async with lease_of_another(chat.bot):
+                await eventually(lambda: chat.bot._receiving._lease is None)
+                api.say("and then?")
+            await eventually(lambda: api.texts()[1:] == ["2: and then?"])
+            chat.errors.clear()
 
     asyncio.run(run())
 

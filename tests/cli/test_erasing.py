@@ -78,6 +78,8 @@ def test_erase_by_what_sessions_have_in_common(run: Run, store: SessionStore) ->
     assert done.stderr.splitlines()[-1] == "  and 1 more"
     assert done.stdout.startswith("deleted 11 sessions\ncompacted")
     assert sorted(line["session_id"] for line in store.list_sessions()) == ["other", "trip", "trip-train"]
+    nothing = run("erase", "--agent", "Machine")
+    assert (nothing.stdout, nothing.stderr) == ("deleted 0 sessions\n", "")
 
 
 def test_erase_by_age(run: Run, store: SessionStore) -> None:

@@ -79,6 +79,14 @@ def test_copy(run: Run, read: Read, url: str, store: SessionStore, tmp_path: Pat
     assert "no store URL" in run("copy", url, "nonsense", status=1).stderr
 
 
+def test_copy_of_nothing_says_where_to_look(run: Run, tmp_path: Path) -> None:
+    copied = run("copy", f"sqlite://{tmp_path}/mistyped.sqlite", f"sqlite://{tmp_path}/new.sqlite")
+    assert (copied.stdout, copied.stderr.partition(":")[0]) == (
+        "copied 0 sessions with 0 messages\n",
+        "there are no sessions in the source",
+    )
+
+
 def test_what_is_quick_shows_no_progress(url: str, store: SessionStore, tmp_path: Path) -> None:
     quick = on_terminal(["--store", url, "export", "other", "-o", str(tmp_path / "a.json")])[1]
     assert quick == "exported 1 session with 1 message\n"

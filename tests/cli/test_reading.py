@@ -45,6 +45,38 @@ def test_list_says_where_it_stopped(run: Run) -> None:
     assert len(run("list", "-n", "2", "--all").stdout.splitlines()) == 4
 
 
+@pytest.fixture
+def bot(store: SessionStore) -> None:
+    """What a bot leaves: two conversations of one user, and beside them what it keeps for itself."""
+    for name in ("bot_edge_7", "bot_edge_7.0123abcd", *ASIDE):
+        store.add_messages(name, [{"role": "user", "content": f"a harbour, {name}"}])
+
+
+ASIDE = ("bot_edge_7.desk", "bot_edge_8.desk", "bot_edge.desks", "bot_edge_7.list", "bot_edge.poller")
+
+
+@pytest.mark.usefixtures("bot")
+def test_what_bots_keep_for_themselves_is_shown_with_all_only(run: Run, read: Read) -> None:
+    def names(*arguments: str) -> list[str]:
+        return sorted(line["session_id"] for line in read(*arguments))
+
+    talks = ["bot_edge_7", "bot_edge_7.0123abcd"]
+    assert names("list", "--prefix", "bot_") == names("search", "harbour") == talks
+    assert names("list", "--prefix", "bot_", "-n", "2") == names("search", "harbour", "-n", "2") == talks
+    assert names("list", "--prefix", "bot_", "--all") == names("search", "harbour", "--all") == sorted([*talks, *ASIDE])
+    assert names("tree") == sorted([*talks, "other", "trip"])
+    assert names("tree", "--all") == sorted([*talks, *ASIDE, "other", "trip"])
+    assert names("tree", "bot_edge_7.desk") == ["bot_edge_7.desk"]
+    assert "--all shows more" not in run("list", "-n", "5").stderr
+
+
+@pytest.mark.usefixtures("bot")
+def test_the_beginning_of_an_id_is_a_conversations_before_it_is_a_desks(read: Read) -> None:
+    assert read("show", "bot_edge_7.0")["session_id"] == "bot_edge_7.0123abcd"
+    assert read("show", "bot_edge_8")["session_id"] == "bot_edge_8.desk"
+    assert read("show", "bot_edge_7.")["session_id"] == "bot_edge_7.0123abcd"
+
+
 def test_an_empty_place_is_no_error(run: Run) -> None:
     assert "no sessions" in run("--store", "memory://", "list").stderr
     assert "no sessions" in run("--store", "memory://", "tree").stderr

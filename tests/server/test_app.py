@@ -7,6 +7,8 @@ import json
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -197,6 +199,23 @@ def test_a_mount_in_another_app(serve_here: ServeHere) -> None:
     client = serve_here(Starlette(routes=[Mount("/bot", agent_app(Agent(llm=FunctionModel(echo)), store=InMemorySessionStore()))]))
     answer = client.post("/bot/v1/chat/completions", json={"messages": said("hi"), "session_id": "s"})
     assert answer.json()["choices"][0]["message"]["content"] == "1 heard"
+
+
+def test_a_mount_whose_lifespan_is_handed_on_ends_with_the_other_app(tmp_path: Path) -> None:
+    bot = agent_app(Agent(llm=FunctionModel(echo)), store=f"sqlite://{tmp_path}/s.sqlite")
+
+    @asynccontextmanager
+    async def life(app: Starlette) -> AsyncIterator[None]:
+        async with bot.router.lifespan_context(bot):
+            yield
+
+    async def run() -> None:
+        app = Starlette(routes=[Mount("/bot", bot)], lifespan=life)
+        async with app.router.lifespan_context(app):
+            assert not bot.state.turns._store.store.closed
+        assert bot.state.turns._store.store.closed
+
+    asyncio.run(run())
 
 
 def test_system_messages_leave_the_agent_as_it_was(serve_here: ServeHere) -> None:

@@ -58,6 +58,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "content as number": ({"messages": [{"role": "user", "content": 1}]}, "invalid_value", "messages[0].content"),
     "empty prompt": ({"messages": said("")}, "empty_prompt", "messages"),
     "blank prompt": ({"messages": said(" \n")}, "empty_prompt", "messages"),
+    "blank parts": ({"messages": [{"role": "user", "content": [{"type": "text", "text": " \n"}]}]}, "empty_prompt", "messages"),
     "empty parts": ({"messages": [{"role": "user", "content": []}]}, "empty_prompt", "messages"),
     "unknown part": ({"messages": [{"role": "user", "content": [{"type": "smell"}]}]}, "unsupported_part", "messages"),
     "part as text": ({"messages": [{"role": "user", "content": ["hi"]}]}, "unsupported_part", "messages"),

@@ -35,8 +35,12 @@ def test_a_remote_session_goes_on(server: ServedAgent, api: ModelApi, place: Pat
 
 
 def test_what_is_refused_is_told(server: ServedAgent, api: ModelApi) -> None:
-    with pytest.raises(AgentUnavailableError, match="401"):
+    with pytest.raises(AgentUnavailableError, match="401: pass headers="):
         Session("s", agent_url=server.host).chat("hello")
+    with pytest.raises(AgentUnavailableError, match="404: .* has no /v1"):
+        Session("s", agent_url=f"{server.host}/v1", headers=headers(ALICE)).chat("hello")
+    with pytest.raises(AgentUnavailableError, match="400: it does not take this message"):
+        Session("s", agent_url=server.host, headers=headers(ALICE)).chat(" ")
     with pytest.raises(AgentUnavailableError, match="502") as caught:
         Session("s", agent_url=server.host, headers=headers(ALICE)).chat("fail")
     assert caught.value.status == 502

@@ -7,6 +7,19 @@ from typing import Any
 
 from turnlog.errors import SessionError
 
+AWAY = "check the address, and that it is running"
+HINTS = {
+    400: "it does not take this message",
+    401: 'pass headers={"Authorization": "Bearer TOKEN"} with a token that it knows',
+    403: "it does not let this program ask",
+    404: "check the address; a served agent's has no /v1",
+    405: "check the address; it must take POST",
+    409: "another turn of the session is under way, try again",
+    429: "it asks to wait, try again later",
+    503: "it is not ready, try again later",
+}
+"""What to do about a status of HTTP."""
+
 
 class AgentUnavailableError(SessionError, ConnectionError):
     """The agent behind HTTP cannot be reached, or did not answer as one. Attributes: ``url``, ``status`` (None without an answer)."""
@@ -32,9 +45,12 @@ class RemoteAgent:
             async with httpx2.AsyncClient(timeout=self._timeout, headers=self._headers) as client:
                 reply = await client.post(self.url, json=body)
         except httpx2.HTTPError as error:
-            raise self._unavailable(f"did not answer ({type(error).__name__})", None) from error
+            raise self._unavailable(
+                f"did not answer ({type(error).__name__})", None, "check the address, and that it is running"
+            ) from error
         if reply.status_code >= 400:
-            raise self._unavailable(f"answered with HTTP status {reply.status_code}", reply.status_code)
+            hint = HINTS.get(reply.status_code, "see its log")
+            raise self._unavailable(f"answered with HTTP status {reply.status_code}", reply.status_code, hint)
         try:
             data = reply.json()
         except ValueError:
@@ -42,10 +58,9 @@ class RemoteAgent:
         if isinstance(data, dict):
             answer = data.get("response", data.get("content"))
             if answer is None:
-                raise self._unavailable("answered without a response", reply.status_code)
+                raise self._unavailable("answered without a response", reply.status_code, "check the address")
             return str(answer)
         return data if isinstance(data, str) else str(reply.text)
 
-    def _unavailable(self, what: str, status: int | None) -> AgentUnavailableError:
-        text = f"the agent at {self.url} {what}: check the address, and that it is running"
-        return AgentUnavailableError(text, url=self.url, status=status)
+    def _unavailable(self, what: str, status: int | None, hint: str) -> AgentUnavailableError:
+        return AgentUnavailableError(f"the agent at {self.url} {what}: {hint}", url=self.url, status=status)

@@ -201,16 +201,10 @@ class Answering:
 
     async def _stored(self, session_id: str, uid: str) -> str | None:
         """The answer of the update's turn, if it is stored."""
-        if not await self.store.call("session_exists", session_id):
-            return None
-        messages = await self.store.call("get_messages", session_id, -LOOKED_AT, None)
-        # Of another update's id this one may be the beginning.
-        turn = [message for message in messages if message.id.rpartition("-")[0] == uid]
-        if not turn:
-            return None
-        texts = [message.content for message in turn if message.role == "assistant" and isinstance(message.content, str)]
-        calls = [call["function"]["arguments"] for message in turn for call in message.tool_calls or ()]
-        return _text(texts[-1] if texts else calls[-1] if calls else "")
+        from turnlog.agent.stored import result_of, stored_turn
+
+        turn = await stored_turn(self.store, session_id, uid, LOOKED_AT)
+        return _text(result_of(uid, turn).output) if turn else None
 
     def _prompt(self, update: Update) -> Any:
         text = update.text[1:] if update.text.startswith("//") else update.text

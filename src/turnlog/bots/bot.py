@@ -113,19 +113,25 @@ class Bot:
         asyncio.run(self._run(timeout))
 
     async def start(self) -> None:
-        """Connect and begin to answer: first what a run before left unanswered. Returns when it runs."""
+        """Connect and begin to answer: first what a run before left unanswered. Returns when it runs.
+
+        Raises ModelNotConfiguredError, and what the platform and the store raise.
+        """
         if self._running:
             raise RuntimeError("the bot runs already")
         if self._ended:
             raise RuntimeError("the bot was stopped, and its platform closed: make a new one")
         self._running = True
         try:
+            # What is wrong with the agent is told now, and not to the first user.
+            self.agent.prepare()
             await self._receiving.open(self.receive)
         except BaseException:
             self._running = False
             await self._receiving.close()
             raise
         self._workers.start()
+        LOG.info("%s runs", self.keys.bot)
 
     async def stop(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  # told to those who wait, as seconds of patience
         """Stop: begin nothing new, finish what is in flight within ``timeout`` seconds, then let go of platform and store.
@@ -197,7 +203,11 @@ class Bot:
             except (NotImplementedError, RuntimeError, ValueError):
                 # Not the main thread, or a system without signals: whoever started it ends it by other means.
                 break
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.store.close()
+            raise
         try:
             await self._end(stopping)
         finally:

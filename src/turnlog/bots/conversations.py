@@ -6,13 +6,11 @@ import json
 from dataclasses import dataclass
 
 from turnlog.backends.port import Query
-from turnlog.bots.desk import DESK, ROLE
-from turnlog.bots.keys import digest
+from turnlog.bots.desk import ROLE
+from turnlog.bots.keys import LIST, digest, is_desk
 from turnlog.errors import SessionNotFoundError
 from turnlog.session.awaiting import AwaitedStore
 
-LIST = ".list"
-"""Ends the id of the session in which the ids of later conversations are kept where a store cannot list."""
 FIRST = "first"
 """What the first conversation is called."""
 
@@ -62,7 +60,7 @@ class Conversations:
         cursor: str | None = None
         while True:
             page, cursor = await self._store.call("page_sessions", Query(prefix=f"{self.key}."), 200, cursor)
-            infos += [info for info in page if info.session_id not in (f"{self.key}{DESK}", f"{self.key}{LIST}")]
+            infos += [info for info in page if not is_desk(info.session_id)]
             if cursor is None:
                 break
         infos.sort(key=lambda info: info.updated_at, reverse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ class Delivery:
     _text: str = ""
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _failed: bool = False
+    _not_before: float = 0.0
+    """When the platform bears the next step after one of the draft's, by the monotonic clock."""
 
     @asynccontextmanager
     async def under_way(self, *, draft: bool) -> AsyncIterator[None]:
@@ -115,6 +118,7 @@ class Delivery:
     async def _persist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """What ``attempt`` gives, in the end: it is made again as the platform says, as long as this worker is to send."""
         pause, faults = FIRST_PAUSE, 0
+        await asyncio.sleep(self._not_before - time.monotonic())
         while True:
             self.check()
             try:
@@ -179,6 +183,7 @@ class Delivery:
                 return
             else:
                 self._shown[0] = draft
+            self._not_before = time.monotonic() + wait
 
     def _beginning(self) -> str:
         pieces = split(self._text, self.platform().longest)

@@ -9,18 +9,20 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from turnlog.bots.events import Event, State, TooShortError, Waiting, folded, uid_of, update_event
+from turnlog.bots.keys import DESK, DESKS
 from turnlog.bots.platform import Update
 from turnlog.errors import ConflictError
 from turnlog.messages import new_token
 from turnlog.session.awaiting import AwaitedStore
 
-DESK = ".desk"
 ROLE = "system"
 """The role of the log's messages: one that every store takes."""
 CUT_AFTER = 48
 """Events after which a log in which nothing waits is cut to one checkpoint."""
 CUT_SIZE = 256 * 1024
 """Characters of JSON after which it is cut the same way: pictures wait in it too."""
+BEATEN = 0.05
+"""Seconds after which an append is tried again that lost to others time and again."""
 FIRST_READ = 256
 """Events of a log's end that are read at first where it is never cut: updates among these are not answered again."""
 
@@ -80,7 +82,7 @@ class Desk:
         """Note that nothing more is to be done for an update. ``turn``: it was a message of the conversation, and no command."""
         event: Event = {"e": "delivered", "of": waiting.uid, "last": waiting.at if turn else None}
         state.apply(event)
-        await self._append({**event, "k": new_token(), **({"failed": True} if failed else {}), "marks": state.marks()})
+        await self._log({**event, **({"failed": True} if failed else {}), "marks": state.marks()})
         state.count += 1
 
     async def settle(self, state: State) -> None:
@@ -123,9 +125,18 @@ class Desk:
                 continue
 
     async def _note(self, state: State, event: Event) -> None:
-        await self._append(event | {"k": new_token()})
+        await self._log(event)
         state.apply(event)
         state.count += 1
+
+    async def _log(self, event: Event) -> None:
+        """Append an event of this worker's own, however often others are faster: what it tells of has happened."""
+        event = event | {"k": new_token()}
+        while True:
+            try:
+                return await self._append(event)
+            except ConflictError:
+                await asyncio.sleep(BEATEN)
 
     async def _append(self, event: Event) -> None:
         if self._store.full:
@@ -146,7 +157,7 @@ class Desks:
 
     def __init__(self, store: AwaitedStore, bot: str) -> None:
         self._store = store
-        self._list = f"{bot}{DESK}s"
+        self._list = f"{bot}{DESKS}"
         self._desks: WeakValueDictionary[str, Desk] = WeakValueDictionary()
         self._guard = asyncio.Lock()
         self._known: set[str] | None = None
@@ -160,9 +171,14 @@ class Desks:
 
     async def known(self) -> set[str]:
         """The keys of all desks, where a store cannot list them."""
-        if self._known is None:
-            self._known = {json.loads(message["content"]) for message in await self._store.call("get_chat_history", self._list)}
-        return set(self._known)
+        known = self._known
+        if known is None:
+            found = {json.loads(message["content"]) for message in await self._store.call("get_chat_history", self._list)}
+            if self._known is None:
+                # Else somebody read it meanwhile, and may have added to it.
+                self._known = found
+            known = self._known
+        return set(known)
 
     async def remember(self, key: str) -> None:
         """See to it that the desk is found after a restart, before anything is at it."""

@@ -14,6 +14,14 @@ Link = Callable[[str, str], str | None] | Mapping[tuple[str, str], str]
 """Names the person behind a user of a platform; None, or no entry: a user like any other."""
 
 PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")
+DESK = ".desk"
+"""Ends the id of a desk: what is kept of one user (chat, thread) beside the conversations."""
+DESKS = ".desks"
+"""Ends the id of the session in which the keys of all desks are kept where a store cannot list."""
+LIST = ".list"
+"""Ends the id of the session in which the ids of later conversations are kept where a store cannot list."""
+POLLER = ".poller"
+"""Ends the id of the session whose lease is the poller's."""
 LONGEST = 120
 """Characters of one encoded part; a longer one is named by its hash."""
 
@@ -36,6 +44,8 @@ class Keys:
     link: Link | None = None
 
     def __post_init__(self) -> None:
+        if self.name == "":
+            raise ValueError("name must not be empty: leave it out, or say what keeps this bot apart")
         if self.scope not in get_args(Scope):
             raise ValueError(f"scope must be {', '.join(get_args(Scope))}, not {self.scope!r:.80}")
 
@@ -72,6 +82,11 @@ class Keys:
         if isinstance(self.link, Mapping):
             return self.link.get((self.platform, user_id))
         return self.link(self.platform, user_id)
+
+
+def is_desk(session_id: str) -> bool:
+    """Whether a session is no conversation: a desk, or what else a bot keeps for itself."""
+    return session_id.startswith("bot_") and session_id.endswith((DESK, DESKS, LIST, POLLER))
 
 
 def encoded(part: str) -> str:

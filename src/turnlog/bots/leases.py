@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from turnlog.errors import SessionError
 from turnlog.heads import Head
 from turnlog.messages import new_token
-from turnlog.session.awaiting import AwaitedStore, InThread, finished
-from turnlog.store.changing import Changing
+from turnlog.session.awaiting import AwaitedStore
 from turnlog.store.core import with_fields
-from turnlog.store.drive import drive, verb
-from turnlog.store.sync import SessionStore
 from turnlog.turns.owner import Owner, has_ended
 
 LEASES = "leases"
@@ -88,11 +87,14 @@ class Leases:
     def __init__(self, store: AwaitedStore, seconds: float, on_error: Callable[[Exception], None]) -> None:
         if not seconds > 0:
             raise ValueError(f"lease must be more than 0 seconds, not {seconds!r:.80}")
-        self.worker = new_token()
         self.seconds = seconds
         self.on_error = on_error
         self._store = store
-        self._me = {"worker": self.worker, **Owner.here().to_dict()}
+
+    @cached_property
+    def _me(self) -> Metadata:
+        """Who this worker is; found out when it begins, as a process may be forked between a bot's making and its start."""
+        return {"worker": new_token(), "system": _system(), **Owner.here().to_dict()}
 
     async def take(self, session_id: str, name: str) -> Lease | None:
         """The lease, taken from nobody, or from a worker whose time has run out or whose process has ended; None where another has it.
@@ -100,6 +102,7 @@ class Leases:
         The session comes to be if it was not there. Raises StorageError.
         """
         until = time.time() + self.seconds
+        mine = {**self._me, "until": until}
 
         def edit(head: Head) -> Head:
             metadata = _metadata(head)
@@ -107,21 +110,22 @@ class Leases:
             if self._is_anothers(held.get(name)):
                 return head
             kept = {key: value for key, value in metadata.items() if key != SETTLED}
-            return with_fields(head, metadata={**kept, LEASES: {**held, name: {**self._me, "until": until}}})
+            return with_fields(head, metadata={**kept, LEASES: {**held, name: mine}})
 
-        after = _metadata(await self._edit(session_id, edit))
-        taken = after[LEASES][name]["worker"] == self.worker
+        after = _metadata(await self._store.change(session_id, edit))
+        taken = after[LEASES][name]["worker"] == self._me["worker"]
         return Lease(self, session_id, name, until) if taken else None
 
     async def renew(self, session_id: str, name: str) -> float:
         """Write that this worker goes on having it, and give until when. Raises LeaseLostError, StorageError."""
         until = time.time() + self.seconds
-        await self._edit(session_id, lambda head: self._changed(head, name, {**self._me, "until": until}))
+        mine = {**self._me, "until": until}
+        await self._store.change(session_id, lambda head: self._changed(head, name, mine))
         return until
 
     async def give_up(self, session_id: str, name: str) -> None:
         """Write that this worker does not have it any longer. Raises LeaseLostError where it had not, StorageError."""
-        await self._edit(session_id, lambda head: self._changed(head, name, None))
+        await self._store.change(session_id, lambda head: self._changed(head, name, None))
 
     async def give_up_at(self, session_id: str, name: str, count: int, quiet: bool, user: str | None) -> bool:
         """``give_up`` for a session that has ``count`` messages, as one; False where it has another number of them."""
@@ -133,12 +137,12 @@ class Leases:
                 return head
             return with_fields(after, user_id=after.fields.get("user_id") or user)
 
-        return name not in (_metadata(await self._edit(session_id, edit)).get(LEASES) or {})
+        return name not in (_metadata(await self._store.change(session_id, edit)).get(LEASES) or {})
 
     def _changed(self, head: Head, name: str, lease: Metadata | None, settled: int | None = None) -> Head:
         metadata = _metadata(head)
         held = metadata.get(LEASES) or {}
-        if (held.get(name) or {}).get("worker") != self.worker:
+        if (held.get(name) or {}).get("worker") != self._me["worker"]:
             # Taken by another, or erased with all else, and then not to come to be again.
             raise LeaseLostError(f"the lease on {head.session_id!r} is gone", session_id=head.session_id)
         left = {key: value for key, value in {**held, name: lease}.items() if value is not None}
@@ -146,30 +150,25 @@ class Leases:
         quiet = {SETTLED: settled} if settled is not None and not left else {}
         return with_fields(head, metadata={**kept, **quiet, **({LEASES: left} if left else {})})
 
-    async def _edit(self, session_id: str, edit: Callable[[Head], Head]) -> Head:
-        """The head as ``edit`` made it, by compare-and-set; ``edit`` is called again if somebody was faster."""
-        store = self._store.store
-        if isinstance(store, SessionStore):
-            return await finished(InThread(lambda: drive(_edited(store._core, session_id, edit))))
-        return await finished(_edited(store, session_id, edit))
-
     def is_free(self, metadata: Metadata, name: str) -> bool:
         """Whether the lease could be taken."""
         return not self._is_anothers((metadata.get(LEASES) or {}).get(name))
 
     def _is_anothers(self, lease: Metadata | None) -> bool:
-        if lease is None or lease["worker"] == self.worker:
+        if lease is None or lease["worker"] == self._me["worker"]:
             return False
-        return bool(lease["until"] > time.time()) and not has_ended(lease)
+        # The number of a process says something where the same kernel counts the same processes; two containers may have one name.
+        seen_from_here = lease.get("system") == self._me["system"] is not None
+        return bool(lease["until"] > time.time()) and not (seen_from_here and has_ended(lease))
 
 
-@verb
-async def _edited(store: Changing, session_id: str, edit: Callable[[Head], Head]) -> Head:
-    async def change(head: Head) -> Head:
-        return edit(head)
-
-    _, after = await store._change(session_id, change, create=True)
-    return after
+def _system() -> str | None:
+    """Where this process has its number: which boot of a kernel, and which of its namespaces. None where that cannot be told."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return f"{file.read().strip()} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return None
 
 
 def _metadata(head: Head) -> Metadata:

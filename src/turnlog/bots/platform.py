@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from turnlog.errors import SessionError, UnsupportedVerbError
@@ -71,6 +70,9 @@ class Platform(Protocol):
     A platform whose ``polls`` is true is opened by one worker at a time, the holder of the poller's lease; without that attribute, by
     every worker. ``send``, ``edit`` and ``typing`` are called on every worker, also where ``open`` was not. A platform with an asyncio
     event ``ended`` sets it when nothing more will come, as at the end of an input; the bot then ends when all is answered.
+
+    A platform that ``polls`` can be opened again after it was closed: an object that was handed to a bot is, when its worker had lost the
+    lease and has it again.
     """
 
     name: str
@@ -83,8 +85,8 @@ class Platform(Protocol):
         """Connect, register the menu and begin to receive. Returns when it runs; raises where it cannot."""
 
     async def close(self) -> None:
-        """Stop receiving and release what was opened. Idempotent; nothing is asked of the object after it. Called with no ``open`` before
-        it, too."""
+        """Stop receiving and release what was opened. Idempotent. Called with no ``open`` before it, too; after it nothing is asked of the
+        object, unless it ``polls``: then answers may be sent that were in flight, before it is opened again or closed for good."""
 
     async def send(self, address: dict[str, Any], text: str) -> str:
         """Send markdown, in the platform's own form, and return the id of the message. Raises DeliveryError."""
@@ -104,12 +106,22 @@ class SendsFiles(Protocol):
         """Send a file and return the id of the message. Raises DeliveryError."""
 
 
+@runtime_checkable
+class TellsOutages(Protocol):
+    """The optional ability to tell that receiving fails: once for an outage, however often the platform tries again meanwhile."""
+
+    on_outage: Callable[[Exception], None]
+    """What to call with the error; set before ``open``."""
+
+
 def make_platform(name: str, **options: Any) -> Platform:
     """The platform of that name: built in, or brought by an installed package. Raises UnsupportedVerbError for an unknown name,
     ImportError with the pip command where its package is missing, TypeError for options that it does not have."""
     if name in BUILT_IN:
         module = importlib.import_module(f"turnlog.bots.{name}")
     else:
+        from importlib.metadata import entry_points
+
         found = [point for point in entry_points(group=ENTRY_POINTS) if point.name == name]
         if not found:
             reason = f"there is no platform {name!r:.80}: {', '.join(BUILT_IN)} are built in, others come with packages"

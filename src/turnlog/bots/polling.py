@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Callable
 
 from turnlog.bots.commands import COMMANDS
+from turnlog.bots.keys import POLLER
 from turnlog.bots.leases import Lease, Leases
-from turnlog.bots.platform import Platform, Receive
+from turnlog.bots.platform import Platform, Receive, TellsOutages
 from turnlog.session.awaiting import AwaitedStore
-
-POLLER = ".poller"
-"""Ends the id of the session whose lease is the poller's."""
 
 
 class Receiving:
@@ -38,12 +36,12 @@ class Receiving:
     async def open(self, receive: Receive) -> None:
         """Begin to receive, or to wait for the lease. Raises what the platform's ``open`` raises where it is opened at once."""
         if not (self._store.full and getattr(self.platform, "polls", False)):
-            await self.platform.open(receive, COMMANDS)
+            await self._begin(receive)
             return
         await self._store.finish("create_session", self._session_id)
         self._lease = await self._leases.take(self._session_id, self._session_id)
         if self._lease is not None:
-            await self.platform.open(receive, COMMANDS)
+            await self._begin(receive)
         self._task = asyncio.create_task(self._watch(receive))
 
     async def close(self) -> None:
@@ -58,19 +56,28 @@ class Receiving:
                 await self._lease.release()
                 self._lease = None
 
+    async def _begin(self, receive: Receive) -> None:
+        if isinstance(self.platform, TellsOutages):
+            self.platform.on_outage = self._on_error
+        await self.platform.open(receive, COMMANDS)
+
     async def _watch(self, receive: Receive) -> None:
         """Poll while the lease is held; take it when it comes free."""
+        failing = False
         while True:
             await asyncio.sleep(self._leases.seconds / 6)
             try:
                 if self._lease is None:
                     self._lease = await self._leases.take(self._session_id, self._session_id)
                     if self._lease is not None:
-                        await self.platform.open(receive, COMMANDS)
+                        await self._begin(receive)
                 elif not self._lease.held:
                     await self._stop_polling()
-            except Exception as error:  # noqa: BLE001  # reported, and tried again
-                self._on_error(error)
+                failing = False
+            except Exception as error:  # noqa: BLE001  # reported where it begins, and tried again
+                if not failing:
+                    self._on_error(error)
+                failing = True
                 if self._lease is not None:
                     await self._stop_polling()
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from turnlog.backends.port import Query
 from turnlog.bots.answering import Answering, Report
-from turnlog.bots.desk import DESK, Desk, Desks
+from turnlog.bots.desk import Desk, Desks
 from turnlog.bots.events import State, Waiting
-from turnlog.bots.keys import Keys
+from turnlog.bots.keys import DESK, Keys
 from turnlog.bots.leases import SETTLED, Lease, LeaseLostError, Leases
 from turnlog.errors import ConflictError
 from turnlog.session.awaiting import AwaitedStore

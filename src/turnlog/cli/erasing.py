@@ -89,9 +89,12 @@ def erase(
                 (opened.clear_session if clear else opened.delete_session)(name)
                 print(f"{'cleared' if clear else 'deleted'} {safe.line(name)}")
         if where:
-            ask(where.told(opened), "erase?", yes=yes)
+            first, *named = where.told(opened)
+            if named:
+                ask([first, *named], "erase?", yes=yes)
             with waiting("erasing"):
-                print(f"deleted {counted(where.erase(opened), 'session')}")
+                # Where nobody was asked, what has come meanwhile stays.
+                print(f"deleted {counted(where.erase(opened) if named or yes else 0, 'session')}")
         with waiting("erasing"):
             if sweep is not None:
                 sweep(compact=True)

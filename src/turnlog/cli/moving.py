@@ -151,6 +151,8 @@ def copy(
             report = copy_store(
                 full(old, "copy"), full(new, "copy"), session_ids=names, state_path=str(state) if state else None, progress=moving
             )
+    if not (report.sessions or report.already_there or report.skipped):
+        note("there are no sessions in the source: see that SRC_URL names the place")
     conclude(report, "copied", as_json=as_json)
 
 

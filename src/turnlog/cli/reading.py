@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from turnlog.bots.keys import is_desk
 from turnlog.cli import safe
 from turnlog.cli.app import AsJson, NoPager, Session, StoreUrl, app, examples, open_store
 from turnlog.cli.render import CONTEXT, Transcript
 from turnlog.cli.screen import Plain, counted, local_time, note, paged, print_json, table, waiting
-from turnlog.cli.sessions import find
+from turnlog.cli.sessions import conversations, find
 from turnlog.cli.stores import Store
-from turnlog.session import SessionInfo, SessionMessage, SessionStore
+from turnlog.session import SessionHit, SessionInfo, SessionMessage, SessionStore
 
 _SPAN = re.compile(r"(\d+)\s*([mhdw])")
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -51,7 +52,9 @@ def list_sessions(
         str | None, typer.Option("--since", metavar="TIME", help="Only those changed since: 30m, 12h, 7d, 4w or 2026-11-02.")
     ] = None,
     number: Annotated[int, typer.Option("--number", "-n", metavar="N", min=1, help="How many at most.")] = 50,
-    everything: Annotated[bool, typer.Option("--all", help="All of them, whatever their number.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of them, whatever their number, and what bots keep for themselves.")
+    ] = False,
     as_json: AsJson = False,
     no_pager: NoPager = False,
     store: StoreUrl = None,
@@ -60,7 +63,7 @@ def list_sessions(
     with open_store(ctx, store) as opened:
         found = opened.iter_sessions(prefix=prefix, agent_name=agent, user_id=user, since=moment(since) if since else None, page_size=200)
         with waiting("listing"):
-            infos = list(found if everything else islice(found, number + 1))
+            infos = list(found if everything else islice(conversations(found), number + 1))
     more = not everything and len(infos) > number
     infos = infos if everything else infos[:number]
     if as_json:
@@ -171,6 +174,7 @@ def search(
     around: Annotated[
         int, typer.Option("--around", metavar="N", min=0, help="With --json: how many messages around the best to give.")
     ] = 2,
+    everything: Annotated[bool, typer.Option("--all", help="Also in what bots keep for themselves.")] = False,
     as_json: AsJson = False,
     no_pager: NoPager = False,
     store: StoreUrl = None,
@@ -178,7 +182,7 @@ def search(
     """Find sessions by the words in their messages, best first."""
     wanted = " ".join(words)
     with open_store(ctx, store) as opened, waiting("searching"):
-        hits = opened.search(wanted, limit=number, window=around)
+        hits = found_in(opened, wanted, number, around, everything=everything)
     if as_json:
         print_json([hit.as_dict() for hit in hits])
         return
@@ -193,6 +197,17 @@ def search(
             snippet = Text("  " + safe.line(hit.snippet))
             snippet.highlight_words([safe.line(word) for word in wanted.split()], "bold yellow", case_sensitive=False)
             screen.put(snippet)
+
+
+def found_in(store: Store, words: str, number: int, around: int, *, everything: bool) -> list[SessionHit]:
+    """The first ``number`` hits, those in what bots keep for themselves only with ``everything``."""
+    take = number if everything else 2 * number
+    while True:
+        hits = store.search(words, limit=take, window=around)
+        shown = [hit for hit in hits if everything or not is_desk(hit.session_id)][:number]
+        if len(shown) == number or len(hits) < take:
+            return shown
+        take *= 4
 
 
 @app.command("diff", epilog=examples("turnlog diff chat-123 chat-123-by-train", "turnlog diff a b --json | jq .common"))

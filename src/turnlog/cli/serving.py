@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import sys
 from contextlib import ExitStack
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from turnlog.cli.app import StoreUrl, app, examples, open_store
+from turnlog.cli.stores import made_of
 
 if TYPE_CHECKING:
     from turnlog.agent import Agent
@@ -50,13 +53,12 @@ def serve_agent(
     """
     from turnlog.server import Tokens
     from turnlog.server import serve_agent as serve
-    from turnlog.server.running import log_to_stderr
 
     # The library under the agent greets on terminals.
     os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")
     tokens = Tokens.read(token_file) if token_file is not None else None
     served = loaded_agent(agent)
-    log_to_stderr()
+    log_to_stderr("turnlog.server", "uvicorn.error")
     with ExitStack() as opened:
         place = given_store(ctx, store)
         if place is not None and "://" not in place:
@@ -109,16 +111,28 @@ def bot(
     os.environ.setdefault("PYDANTIC_AI_NO_BANNER", "1")
     place = given_store(ctx, store)
     if place is not None and "://" not in place:
-        from turnlog.testing.targets import load
-
         # A class with the five methods, sync or async.
-        place = load(place)()
+        place, _ = made_of(place)
+    if platform != "console":
+        # On a terminal that is the chat itself, nobody wonders whether it runs.
+        log_to_stderr("turnlog.bots")
+    options = _settings(settings or [])
     common: Any = {"scope": scope, "name": name, "allow": allow or None, "rate": _rate(rate), "reset": reset, "idle": idle}
     try:
-        made = Bot(platform, agent=loaded_agent(agent), session_store=place, token=token, **common, **_settings(settings or []))
+        made = Bot(platform, agent=loaded_agent(agent), session_store=place, token=token, **common, **options)
     except (TypeError, ValueError) as error:
+        unknown = [name for name in options if f"unexpected keyword argument '{name}'" in str(error)]
+        if unknown:
+            raise typer.BadParameter(f"{platform} has no option {unknown[0]}", param_hint="'--set'") from error
         raise typer.BadParameter(str(error)) from error
     made.run(timeout=grace)
+
+
+def log_to_stderr(*names: str) -> None:
+    """Let the lines of these loggers go to stderr with their time, and the warnings of all."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    for name in names:
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _rate(text: str | None) -> tuple[int, float] | None:
@@ -157,8 +171,9 @@ def loaded_agent(name: str) -> Agent:
     from turnlog.agent import Agent
 
     module, colon, path = name.partition(":")
-    if not (module and colon and path):
-        raise typer.BadParameter(f"{name} is no MODULE:AGENT, such as mybot:agent", param_hint="'MODULE:AGENT'")
+    if not (module and colon and path) or "/" in module or module.startswith(".") or module.endswith(".py"):
+        text = f"{name} is no MODULE:AGENT, such as mybot:agent for mybot.py in this directory"
+        raise typer.BadParameter(text, param_hint="'MODULE:AGENT'")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
@@ -168,6 +183,12 @@ def loaded_agent(name: str) -> Agent:
     except (ModuleNotFoundError, AttributeError) as error:
         raise typer.BadParameter(f"{name} is not there: {error}", param_hint="'MODULE:AGENT'") from error
     if not isinstance(found, Agent) and callable(found):
+        try:
+            signature(found).bind()
+        except TypeError as error:
+            raise typer.BadParameter(
+                f"{name} must make an agent without being given anything: {error}", param_hint="'MODULE:AGENT'"
+            ) from error
         found = found()
     if not isinstance(found, Agent):
         raise typer.BadParameter(f"{name} is a {type(found).__name__}, and no turnlog Agent", param_hint="'MODULE:AGENT'")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import typer
 
 from turnlog.backends.port import Query
+from turnlog.bots.keys import is_desk
 from turnlog.cli import safe
 from turnlog.cli.stores import Store, open_any
 from turnlog.errors import SessionError, SessionNotFoundError
@@ -37,7 +38,8 @@ def find(store: Store, text: str) -> str:
         return text
     if not isinstance(store, SessionStore):
         raise SessionNotFoundError(f"there is no session {text!r}; this store cannot list what it has: give a whole id", session_id=text)
-    begins = list(islice(store.iter_sessions(prefix=text, page_size=SHOWN + 1), SHOWN + 1))
+    every = list(islice(store.iter_sessions(prefix=text, page_size=SHOWN + 1), 2 * SHOWN + 1))
+    begins = list(conversations(every)) or every
     if len(begins) == 1:
         return begins[0].session_id
     if begins:
@@ -52,7 +54,7 @@ def find(store: Store, text: str) -> str:
 
 def not_found(store: SessionStore, text: str) -> SessionNotFoundError:
     """The error for a name that no session has, with similar ones."""
-    infos = list(islice(store.iter_sessions(page_size=PAGE), LOOKED_AT))
+    infos = list(islice(conversations(store.iter_sessions(page_size=PAGE)), LOOKED_AT))
     folded = text.casefold()
     holding = [info for info in infos if folded in info.session_id.casefold() or folded in (info.title or "").casefold()]
     by_id = {info.session_id: info for info in infos}
@@ -84,6 +86,11 @@ def count_of(store: Store, session_id: str) -> int:
     return info_of(store, session_id).message_count if isinstance(store, SessionStore) else len(store.get_messages(session_id))
 
 
+def conversations(infos: Iterable[SessionInfo]) -> Iterator[SessionInfo]:
+    """The sessions without those that bots keep for themselves."""
+    return (info for info in infos if not is_desk(info.session_id))
+
+
 def heads(store: SessionStore) -> Iterator[Head]:
     """The head of every session, last changed first; a head tells where its session was forked, which a listing does not."""
     cursor: str | None = None
@@ -99,7 +106,7 @@ def complete_session(ctx: typer.Context, incomplete: str) -> list[tuple[str, str
     """For the shell: the sessions whose id begins with what was typed, with their titles. Nothing where the store cannot be read."""
     try:
         with open_any(ctx.params.get("store") or ctx.find_root().params.get("store")) as store:
-            infos = islice(store.iter_sessions(prefix=incomplete), 50) if isinstance(store, SessionStore) else ()
+            infos = islice(conversations(store.iter_sessions(prefix=incomplete)), 50) if isinstance(store, SessionStore) else ()
             return [(info.session_id, info.title or "") for info in infos if info.session_id.isprintable() and " " not in info.session_id]
     except (SessionError, OSError, typer.BadParameter):
         return []

@@ -12,6 +12,7 @@ import typer
 
 from turnlog.protocols import AsyncSessionStoreProtocol
 from turnlog.session import AdaptedStore, AsyncAdaptedStore, AsyncSessionStore, SessionStore, adapt_store, open_store
+from turnlog.session.databases import ENGINES
 from turnlog.session.stores import sessions_dir
 
 Store = SessionStore | AdaptedStore
@@ -30,7 +31,7 @@ def open_any(url: str | None) -> Iterator[Store]:
         with open_store(url) as store:
             yield store
         return
-    made, adapted = _made(name)
+    made, adapted = made_of(name)
     if isinstance(adapted, AsyncAdaptedStore):
         with Waiting(made) as waiting:
             yield adapt_store(waiting)
@@ -39,8 +40,11 @@ def open_any(url: str | None) -> Iterator[Store]:
             yield adapted
 
 
-def _made(name: str) -> tuple[Any, SessionStore | AdaptedStore | AsyncAdaptedStore]:
-    """What ``PACKAGE.MODULE:NAME`` makes, and the same adapted."""
+def made_of(name: str) -> tuple[Any, SessionStore | AdaptedStore | AsyncAdaptedStore]:
+    """What ``PACKAGE.MODULE:NAME`` makes, and the same adapted. Raises typer.BadParameter for a name that gives no store."""
+    if name.partition(":")[0] in ("json", "sqlite", "memory", *ENGINES):
+        text = f"{name} is no store URL: one begins like sqlite:///dir/file, sqlite://./file, memory:// or redis://host"
+        raise typer.BadParameter(text, param_hint="'--store'")
     # Imported here, as what follows for async stores: few command lines need it, and each would wait for it.
     from turnlog.testing.targets import load
 

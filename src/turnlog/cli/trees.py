@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from turnlog.bots.keys import is_desk
 from turnlog.cli import safe
 from turnlog.cli.app import AsJson, NoPager, StoreUrl, app, examples, open_store
 from turnlog.cli.graph import draw
@@ -26,6 +27,7 @@ def tree(
         str | None,
         typer.Argument(metavar="SESSION", help="Only the family of this session.", show_default=False, autocompletion=complete_session),
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what bots keep for themselves.")] = False,
     as_json: AsJson = False,
     no_pager: NoPager = False,
     store: StoreUrl = None,
@@ -39,7 +41,7 @@ def tree(
         opened.iter_sessions  # noqa: B018
         assert isinstance(opened, SessionStore)
         asked = find(opened, session) if session is not None else None
-        forest = Forest(heads(opened))
+        forest = Forest(head for head in heads(opened) if everything or head.session_id == asked or not is_desk(head.session_id))
     roots = forest.roots if asked is None else [forest.root_of(asked)] if asked in forest.heads else []
     if as_json:
         print_json([forest.document(root) for root in roots])

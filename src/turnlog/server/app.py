@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any
 
@@ -29,6 +31,8 @@ from turnlog.server.turns import Turns
 LOG = logging.getLogger("turnlog.server")
 
 SESSION_HEADER = "x-turnlog-session"
+KEY_HEADER = "idempotency-key"
+LONGEST_KEY = 255
 LARGEST_BODY = 4 * 1024 * 1024
 BODY_SECONDS = 60.0
 """Seconds within which a body must have arrived."""
@@ -87,18 +91,18 @@ class _Service:
         owner = self._owner(request)
         body = await self._body(request)
         self._check_model(model_of(body))
-        asked = read_completion(body, _session_header(request))
+        asked = replace(read_completion(body, _session_header(request)), turn_id=_turn_id(request))
         completion = Completion(self._name, include_usage=asked.include_usage)
         begin = self._begin(asked, owner)
         if asked.stream:
-            return StreamResponse(begin, asked.prompt, completion)
-        return TurnResponse(begin, asked.prompt, lambda text, twin: completion.whole(text, twin.last_turn))
+            return StreamResponse(begin, completion)
+        return TurnResponse(begin, completion.whole)
 
     async def one_message(self, request: Request) -> Response:
         """``POST /``, ``/chat`` and ``/agent``: what ``Session(agent_url=…)`` sends."""
         owner = self._owner(request)
-        asked = read_one_message(await self._body(request), _session_header(request))
-        return TurnResponse(self._begin(asked, owner), asked.prompt, lambda text, twin: {"response": text})
+        asked = replace(read_one_message(await self._body(request), _session_header(request)), turn_id=_turn_id(request))
+        return TurnResponse(self._begin(asked, owner), lambda text, result: {"response": text})
 
     async def models(self, request: Request) -> Response:
         """``GET /v1/models``."""
@@ -201,6 +205,16 @@ def _session_header(request: Request) -> str | None:
         return value.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
         raise invalid("the header X-Turnlog-Session is not UTF-8: send such a session as session_id in the body", "session_id") from None
+
+
+def _turn_id(request: Request) -> str | None:
+    """The id of the turn that a request with an ``Idempotency-Key`` asks for: the same for the same key."""
+    key = request.headers.get(KEY_HEADER)
+    if key is None:
+        return None
+    if not 0 < len(key) <= LONGEST_KEY:
+        raise invalid(f"the header Idempotency-Key must have 1 to {LONGEST_KEY} characters", "Idempotency-Key")
+    return f"key-{sha256(key.encode('latin-1')).hexdigest()[:32]}"
 
 
 def _is_local(host: str | None) -> bool:

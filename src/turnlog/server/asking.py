@@ -35,6 +35,8 @@ class Asked:
     """The messages before the prompt, where no session is named."""
     stream: bool = False
     include_usage: bool = False
+    turn_id: str | None = None
+    """The id of its turn, the same for a request that is sent again; None: one of its own."""
 
 
 def read_json(data: bytes) -> Json:
@@ -83,7 +85,7 @@ def read_completion(body: Json, header: str | None) -> Asked:
 def read_one_message(body: Json, header: str | None) -> Asked:
     """What a body ``{"message" or "query", "session_id", "user_id"}`` asks. Raises Refused."""
     prompt = _text(body, "message") or _text(body, "query")
-    if not prompt:
+    if not (prompt and prompt.strip()):
         raise invalid("message is missing: send the text to answer", "message", "missing_field")
     return Asked(prompt=prompt, session_id=_session(body, header), user_id=_text(body, "user_id"))
 
@@ -156,7 +158,7 @@ def _prompt(said: list[Json]) -> Prompt:
     content: list[UserContent] = []
     for message in said:
         content += _content(message["content"])
-    if not content:
+    if all(isinstance(each, str) and not each.strip() for each in content):
         raise invalid("the last message is empty: send the text to answer", "messages", "empty_prompt")
     return content
 

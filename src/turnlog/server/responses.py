@@ -12,15 +12,15 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from turnlog.agent import Agent
+from turnlog.agent import TurnResult
 from turnlog.errors import SessionError
 from turnlog.server.answers import DONE, Completion, encoded, text_of
-from turnlog.server.asking import Prompt
 from turnlog.server.refusals import Refused, refusal_of
+from turnlog.server.turns import OneTurn
 
 LOG = logging.getLogger("turnlog.server")
 
-Begin = Callable[[], AbstractAsyncContextManager[Agent]]
+Begin = Callable[[], AbstractAsyncContextManager[OneTurn]]
 
 SILENCE = 10.0
 """Seconds without a piece after which a stream says that it is still there; proxies close lines that say nothing."""
@@ -69,12 +69,11 @@ class Line:
 
 
 class TurnResponse(Response):
-    """Runs one turn and sends its answer as a JSON document, which ``document`` makes of the output's text and the agent."""
+    """Runs one turn and sends its answer as a JSON document, which ``document`` makes of the output's text and the result."""
 
-    def __init__(self, begin: Begin, prompt: Prompt, document: Callable[[str, Agent], Any]) -> None:
+    def __init__(self, begin: Begin, document: Callable[[str, TurnResult], Any]) -> None:
         super().__init__()
         self._begin = begin
-        self._prompt = prompt
         self._document = document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,9 +97,9 @@ class TurnResponse(Response):
 
     async def work(self, line: Line) -> None:
         """The turn, and its answer on the line."""
-        async with self._begin() as agent:
-            output = await agent.achat(self._prompt)
-        await line.json(self._document(text_of(output), agent))
+        async with self._begin() as turn:
+            result = await turn.run()
+        await line.json(self._document(text_of(result.output), result))
 
     async def _run(self, line: Line) -> None:
         try:
@@ -115,15 +114,15 @@ class TurnResponse(Response):
 class StreamResponse(TurnResponse):
     """Runs one turn and sends the answer's text as it comes, as OpenAI's stream of events. The turn is stored before its end is sent."""
 
-    def __init__(self, begin: Begin, prompt: Prompt, completion: Completion) -> None:
-        super().__init__(begin, prompt, lambda text, agent: None)
+    def __init__(self, begin: Begin, completion: Completion) -> None:
+        super().__init__(begin, completion.whole)
         self._completion = completion
 
     async def work(self, line: Line) -> None:
         """The turn, and its answer on the line."""
         beat = asyncio.create_task(_beat(line))
         try:
-            async with self._begin() as agent, aclosing(agent.astream(self._prompt)) as pieces:
+            async with self._begin() as turn, aclosing(turn.stream()) as pieces:
                 said = False
                 async for piece in pieces:
                     opening = [] if said else [encoded(self._completion.first())]
@@ -131,7 +130,7 @@ class StreamResponse(TurnResponse):
                     said = True
         finally:
             await _ended(beat)
-        result = agent.last_turn
+        result = turn.result
         # An output that is no text, or whose text came at once, is sent now.
         rest = [] if said or result is None else [self._completion.first(), self._completion.text(text_of(result.output))]
         await line.events(*map(encoded, [*rest, *self._completion.last(result)]), DONE.encode())

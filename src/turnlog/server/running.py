@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -95,10 +94,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Let the server's lines, and uvicorn's, go to stderr with their time."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    for name in ("turnlog.server", "uvicorn.error"):
-        logging.getLogger(name).setLevel(level)

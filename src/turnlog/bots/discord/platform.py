@@ -56,6 +56,7 @@ class Discord:
 
     def __init__(self, token: str, *, client: discord.Client | None = None, menu: bool = True, edit_every: float = 1.2) -> None:
         self.edit_every: float | None = edit_every
+        self.on_outage: Callable[[Exception], None] = lambda error: None
         self.ended = asyncio.Event()
         """Set when Discord ended the connection for good: the token is not valid any more."""
         # Each connection gets every message: one worker holds it.
@@ -100,6 +101,7 @@ class Discord:
             await self._storing.close()
         await self._asides.close()
         if self._own:
+            self._ready = False
             await self._client.close()
             if self._connection is not None:
                 await asyncio.wait([self._connection])
@@ -118,12 +120,13 @@ class Discord:
                 self._ready = True
 
     async def _log_in_anew(self) -> None:
+        if self._client.is_closed():
+            # It is good for one life.
+            self._client = _client()
         try:
             await asked(self._client.login(self._token))
         except BaseException:
-            # It is good for one attempt.
             await self._client.close()
-            self._client = _client()
             raise
 
     async def _connect(self, connected: asyncio.Event) -> None:
@@ -142,7 +145,8 @@ class Discord:
         """discord.py connects again by itself, except where there is no use in that."""
         error = None if connection.cancelled() else connection.exception()
         if error is not None:
-            LOG.error("the connection to Discord has ended for good: %s", told(error) or type(error).__name__)
+            reason = told(error) or type(error).__name__
+            self.on_outage(DeliveryError(f"the connection to Discord has ended for good: {reason}", permanent=True))
             self.ended.set()
 
     async def _register(self, commands: Sequence[Command]) -> None:

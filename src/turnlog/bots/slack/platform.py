@@ -59,6 +59,7 @@ class Slack:
         check_every: float = 5.0,
     ) -> None:
         self.edit_every: float | None = edit_every
+        self.on_outage: Callable[[Exception], None] = lambda error: None
         self._token = token
         self._app_token = app_token
         self._base_url = base_url if base_url.endswith("/") else f"{base_url}/"
@@ -92,7 +93,7 @@ class Slack:
         app.event("app_mention")(self._on_event)
         app.command(re.compile(".*"))(self._on_command)
         app.error(_not_taken)
-        self._sockets = Sockets(app, self._web, self._app_token, self._check_every)
+        self._sockets = Sockets(app, self._web, self._app_token, self._check_every, self.on_outage)
         await self._sockets.open()
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app, send_async_response
@@ -27,11 +28,17 @@ CONNECTING = 30.0
 
 
 class Sockets:
-    """A connection to Slack for ``app``, made again when it is lost. ``check_every``: seconds between two looks whether it is."""
+    """A connection to Slack for ``app``, made again when it is lost. ``check_every``: seconds between two looks whether it is.
 
-    def __init__(self, app: AsyncApp, web: AsyncWebClient, app_token: str, check_every: float) -> None:
+    ``on_outage`` is told where that fails, once it had been made.
+    """
+
+    def __init__(
+        self, app: AsyncApp, web: AsyncWebClient, app_token: str, check_every: float, on_outage: Callable[[Exception], None]
+    ) -> None:
         self._app = app
         self._client = _Client(app_token, quiet_logger(), web, ping_interval=check_every)
+        self._on_outage = on_outage
         self._client.socket_mode_request_listeners.append(self._take)
         self._last: dict[str, asyncio.Task[None]] = {}
         self._busy: set[asyncio.Task[None]] = set()
@@ -47,6 +54,7 @@ class Sockets:
                 await self._client.connect()
         except TimeoutError:
             raise DeliveryError("Slack's Socket Mode cannot be connected to") from None
+        self._client.on_outage = self._on_outage
 
     async def close(self) -> None:
         """Take nothing more, acknowledge what was taken, and disconnect. What was not taken Slack delivers again."""
@@ -86,7 +94,18 @@ class Sockets:
 
 
 class _Client(SocketModeClient):
-    """slack_sdk's, but that an address, which is good for one connection within seconds, is not tried for ever."""
+    """slack_sdk's, but that an address, which is good for one connection within seconds, is not tried for ever, and outages are told."""
+
+    on_outage: Callable[[Exception], None] = staticmethod(lambda error: None)
+    _failing = False
+
+    async def issue_new_wss_url(self) -> str:
+        """Ask for an address. Raises what the request raises: it is tried again."""
+        try:
+            return await super().issue_new_wss_url()
+        except Exception as error:
+            self._tell(error)
+            raise
 
     async def connect(self) -> None:
         """Connect; returns when that has succeeded, or the client was closed."""
@@ -94,7 +113,15 @@ class _Client(SocketModeClient):
             try:
                 async with asyncio.timeout(2.5 * self.ping_interval):
                     await super().connect()  # type: ignore[no-untyped-call]
-            except TimeoutError:
+            except TimeoutError as error:
                 self.wss_uri = None
+                self._tell(error)
             else:
+                self._failing = False
                 return
+
+    def _tell(self, error: Exception) -> None:
+        """Tell of the first failure of an outage. Its own words may hold the address."""
+        if not self._failing:
+            self._failing = True
+            self.on_outage(DeliveryError(f"Slack's Socket Mode cannot be connected to ({type(error).__name__})"))

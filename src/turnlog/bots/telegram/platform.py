@@ -67,6 +67,7 @@ class Telegram:
             raise ValueError(f'allowed_updates may have "message" and "edited_message", not {", ".join(sorted(unknown)):.80}')
         self.edit_every: float | None = edit_every
         self.polls = webhook_url is None
+        self.on_outage: Callable[[Exception], None] = lambda error: None
         self._webhook_url = webhook_url
         self._listen = (host, port)
         self._secret = secret or hmac.new(token.encode(), b"turnlog webhook", "sha256").hexdigest()
@@ -97,7 +98,7 @@ class Telegram:
         await self._patiently(lambda: self._bot.set_my_commands(menu))
         if self._webhook_url is None:
             await self._patiently(self._bot.delete_webhook)
-            poller = Poller(self._bot, self._take, self._kinds)
+            poller = Poller(self._bot, self._take, self._kinds, self.on_outage)
             self._polling = asyncio.create_task(poller.run())
             return
         url, path = self._webhook_url, urlsplit(self._webhook_url).path

@@ -25,25 +25,30 @@ Take = Callable[[telegram.Update], Awaitable[None]]
 class Poller:
     """Asks until it is cancelled. python-telegram-bot's own Updater confirms what it has put into a queue; this, what is stored."""
 
-    def __init__(self, bot: Bot, take: Take, kinds: Sequence[str]) -> None:
+    def __init__(self, bot: Bot, take: Take, kinds: Sequence[str], on_outage: Callable[[Exception], None]) -> None:
         self._bot = bot
         self._take = take
         self._kinds = list(kinds)
+        self._on_outage = on_outage
         self._offset: int | None = None
 
     async def run(self) -> None:
-        """Poll until cancelled; failures are logged and waited out."""
+        """Poll until cancelled; failures are waited out, and the first of several is told."""
         pause = 1.0
+        failing = False
         while True:
             try:
                 updates = await asked(self._bot.get_updates(offset=self._offset, timeout=WAIT, allowed_updates=self._kinds))
                 stored = await self._store(updates)
-            except Exception as error:  # noqa: BLE001  # logged; a bot that stopped asking would be deaf
+            except Exception as error:  # noqa: BLE001  # told; a bot that stopped asking would be deaf
+                if not failing:
+                    self._on_outage(error)
+                failing = True
                 asked_for = error.retry_after if isinstance(error, DeliveryError) else None
-                LOG.warning("asking for updates failed, and is tried again: %s", error if isinstance(error, DeliveryError) else type(error))
                 await asyncio.sleep(pause if asked_for is None else asked_for)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
+                failing = False
                 if stored:
                     pause = 1.0
                 else:

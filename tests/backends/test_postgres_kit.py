@@ -8,22 +8,10 @@ from typing import Any
 import pytest
 
 from tests.backends.postgres_stores import open_async_store, open_store
+from tests.backends.promises import EVERY_PART, check_promises
 from tests.servers.postgres import VARIABLE, replica, server, shared_url
-from turnlog.testing import verify_store
 from turnlog.testing.registry import Level
 
-PARTS = [["2"], ["3.1", "3.2"], ["3.3", "3.4", "3.5", "3.6", "3.7"], ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"]]
-ALLOWED = {
-    "the store is sync",
-    "the store keeps no files in its place",
-    "the store makes no directories",
-    "no make_newer was given, which would write what a newer version writes",
-    "the store syncs nothing by os.fsync: it says that it survives kill -9 only, or its engine syncs for it",
-}
-"""Why a case may not be run on a store that keeps nothing in files."""
-
-
-EVERY_PART = pytest.mark.parametrize("only", PARTS, ids=lambda part: part[0])
 BOTH_WAYS = pytest.mark.parametrize("factory", [pytest.param(open_store, id="sync"), pytest.param(open_async_store, id="async")])
 
 
@@ -59,6 +47,4 @@ def test_postgres_keeps_every_promise_with_a_standby(factory: Any, only: list[st
 def put_to(factory: Any, url: str, only: list[str], level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a part of the kit to the stores of a server."""
     monkeypatch.setenv(VARIABLE, url)  # for the processes that the kit starts
-    report = verify_store(factory, only=only, level=level)
-    report.raise_if_failed()
-    assert {outcome.reason for outcome in report.not_run} <= ALLOWED
+    check_promises(factory, level, only=only)

@@ -11,19 +11,9 @@ import pytest
 import redis
 
 from tests.backends import redis_stores
+from tests.backends.promises import check_promises
 from tests.servers.redis import running_cluster, shared_url
-from turnlog.testing import verify_store
-
-ALLOWED = {
-    "the store is sync",
-    "the store keeps no files in its place",
-    "the store makes no directories: it opens only in one that is there",
-    "the store syncs nothing by os.fsync: it says that it survives kill -9 only, or its engine syncs for it",
-}
-"""Why a case may not be run on a store that keeps nothing in files."""
-
-HANGS = 3_600.0
-"""Seconds after which a case at the full level is taken to hang: a hundred walks need minutes of a processor that others use too."""
+from turnlog.testing.registry import Level
 
 FACTORIES = [pytest.param(redis_stores.sync_store, id="sync"), pytest.param(redis_stores.async_store, id="async")]
 
@@ -33,12 +23,9 @@ def make_newer(client: redis.Redis | redis.RedisCluster, place: Path) -> None:
     client.hset(f"{{{redis_stores.prefix_of(place)}}}:format", "format", 99)
 
 
-def verify(factory: Callable[..., Any], url: str, client: redis.Redis | redis.RedisCluster, level: Any) -> None:
+def verify(factory: Callable[..., Any], url: str, client: redis.Redis | redis.RedisCluster, level: Level) -> None:
     """Hold stores at the URL to every promise; ``client`` is a bare one on the same server."""
-    newer = functools.partial(make_newer, client)
-    report = verify_store(functools.partial(factory, url), level=level, make_newer=newer, time_limit=HANGS if level == "full" else None)
-    report.raise_if_failed()
-    assert {outcome.reason for outcome in report.not_run} <= ALLOWED
+    check_promises(functools.partial(factory, url), level, make_newer=functools.partial(make_newer, client))
 
 
 @pytest.mark.timeout(400)

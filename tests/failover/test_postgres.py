@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import psycopg
 import pytest
 
 from tests.backends.samples import a_head, record
@@ -90,7 +92,7 @@ def test_what_no_standby_has_is_not_acknowledged_when_it_is_sent_again(private: 
             return await backend.append("s", [record("m0")], now=1.0, expect=None)
 
         first = asyncio.create_task(append())
-        await asyncio.sleep(0.5)
+        await asyncio.to_thread(wait_until, lambda: waiting(private), lambda: "nobody waits for the standby")
         # So the server stops waiting for the standby, and everybody sees the message.
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -139,6 +141,20 @@ def waiting(private: PostgresServer) -> bool:
 
 
 def wait_for_standby(private: PostgresServer, name: str) -> None:
-    """Every commit waits for the standby of that name from now on, or for none."""
+    """Every commit waits for the standby of that name once this returns; with no name, for none soon after."""
     private.ask(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
     private.ask("SELECT pg_reload_conf()")
+    while name and not commit_waits(private):
+        continue
+
+
+def commit_waits(private: PostgresServer) -> bool:
+    """Whether a commit waits for a standby. The server reads its settings when it comes to it, and says nowhere whether it has."""
+    with psycopg.connect(private.url, autocommit=True) as connection, ThreadPoolExecutor(1) as thread:
+        commit = thread.submit(connection.execute, "SELECT pg_logical_emit_message(true, 'turnlog', '')")
+        wait_until(lambda: commit.done() or waiting(private), lambda: "the commit neither ends nor waits")
+        waits = not commit.done()
+        if waits:
+            private.ask(f"SELECT pg_cancel_backend({connection.info.backend_pid})")
+        commit.result()
+        return waits

@@ -244,10 +244,13 @@ class BlindChange(AsyncSessionStore):
 class FirstAppendLost(AsyncSessionStore):
     """Whoever comes second in making a session is told that the message is stored."""
 
-    async def _append(self, session_id: str, records: Sequence[Record], expect: str | None) -> bool:
-        if await self.backend.append(session_id, records, now=1.0, expect=expect) is None:
-            await self.backend.put_head(core.new_head(session_id, length=len(records)), expect=None, records=records)
-        return True
+    async def _appended(self, session_id: str, records: Sequence[Record], expect: str | None) -> str:
+        done = await self.backend.append(session_id, records, now=1.0, expect=expect)
+        if done is not None:
+            return done.revision
+        head = core.new_head(session_id, length=len(records))
+        await self.backend.put_head(head, expect=None, records=records)
+        return head.revision
 
 
 class DroppedBeforeItLands(AsyncSessionStore):

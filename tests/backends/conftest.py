@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ def one_commit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Drive
     yield from _made(request.param, tmp_path)
 
 
+def _opening(make: Callable[..., Any]) -> Iterator[Callable[..., Driven]]:
+    """What opens backends with options beside those of ``make``; all are closed afterwards."""
+    opened = []
+
+    def opening(**options: Any) -> Driven:
+        opened.append(Driven(make(**options)))
+        return opened[-1]
+
+    yield opening
+    for each in opened:
+        each.close()
+
+
 @pytest.fixture
 def mongodb_prefix() -> str:
     """The prefix of a MongoDB store that nobody else has."""
@@ -104,16 +118,7 @@ def mongodb_prefix() -> str:
 @pytest.fixture
 def mongodb_again(mongodb_prefix: str) -> Iterator[Callable[..., Driven]]:
     """Opens MongoDB backends on one prefix; all are closed afterwards."""
-    opened = []
-
-    def opening(**options: Any) -> Driven:
-        made = Driven(MongoBackend(mongodb_servers.shared_url(), prefix=mongodb_prefix, **{"durability": "process", **options}))
-        opened.append(made)
-        return made
-
-    yield opening
-    for each in opened:
-        each.close()
+    yield from _opening(partial(MongoBackend, mongodb_servers.shared_url(), prefix=mongodb_prefix, durability="process"))
 
 
 @pytest.fixture
@@ -132,16 +137,7 @@ def redis_prefix() -> str:
 @pytest.fixture
 def redis_again(redis_prefix: str) -> Iterator[Callable[..., Driven]]:
     """Opens Redis backends on one prefix; all are closed afterwards."""
-    opened = []
-
-    def opening(**options: Any) -> Driven:
-        made = Driven(RedisBackend(redis_servers.shared_url(), **{"prefix": redis_prefix, **options}))
-        opened.append(made)
-        return made
-
-    yield opening
-    for each in opened:
-        each.close()
+    yield from _opening(partial(RedisBackend, redis_servers.shared_url(), prefix=redis_prefix))
 
 
 @pytest.fixture

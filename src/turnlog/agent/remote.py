@@ -8,6 +8,7 @@ from typing import Any
 from turnlog.errors import SessionError
 
 AWAY = "check the address, and that it is running"
+"""What to do where nothing answers."""
 HINTS = {
     400: "it does not take this message",
     401: 'pass headers={"Authorization": "Bearer TOKEN"} with a token that it knows',
@@ -45,9 +46,7 @@ class RemoteAgent:
             async with httpx2.AsyncClient(timeout=self._timeout, headers=self._headers) as client:
                 reply = await client.post(self.url, json=body)
         except httpx2.HTTPError as error:
-            raise self._unavailable(
-                f"did not answer ({type(error).__name__})", None, "check the address, and that it is running"
-            ) from error
+            raise self._unavailable(f"did not answer ({type(error).__name__})", None, AWAY) from error
         if reply.status_code >= 400:
             hint = HINTS.get(reply.status_code, "see its log")
             raise self._unavailable(f"answered with HTTP status {reply.status_code}", reply.status_code, hint)

@@ -58,7 +58,7 @@ class TestTogetherWithOthers:
             found: list[Reference] = backend.references("s", "r1")
             return found
 
-        assert while_others(backend.backend._sql.put_fork, retain, fork_values(CHILD, CLAIM, 0)) == [CLAIM]
+        assert while_others(backend.backend._sql.put_fork, retain, fork_values(CHILD, CLAIM, 0, None)) == [CLAIM]
         assert backend.get_head("c") == CHILD
 
     def test_a_delete_waits_and_finds_the_claim(self, backend: Driven) -> None:
@@ -67,7 +67,7 @@ class TestTogetherWithOthers:
             found: list[Reference] = backend.references("s", "r1")
             return found
 
-        assert while_others(backend.backend._sql.put_fork, delete, fork_values(CHILD, CLAIM, 0)) == [CLAIM]
+        assert while_others(backend.backend._sql.put_fork, delete, fork_values(CHILD, CLAIM, 0, None)) == [CLAIM]
 
     def test_closing_waits_and_finds_the_claim(self, backend: Driven) -> None:
         def close() -> list[Reference]:
@@ -75,7 +75,7 @@ class TestTogetherWithOthers:
             found: list[Reference] = backend.references("s", "r1")
             return found
 
-        assert while_others(backend.backend._sql.put_fork, close, fork_values(CHILD, CLAIM, 0)) == [CLAIM]
+        assert while_others(backend.backend._sql.put_fork, close, fork_values(CHILD, CLAIM, 0, None)) == [CLAIM]
 
     @pytest.mark.parametrize("leaving", ["DELETE FROM {}.heads", "UPDATE {}.heads SET run = 'r2'", "UPDATE {}.runs SET closed = true"])
     def test_after_what_ends_the_run_it_does_not_come_to_be(self, backend: Driven, schema: str, leaving: str) -> None:
@@ -88,7 +88,7 @@ class TestTogetherWithOthers:
 
     def test_forks_do_not_wait_for_each_other(self, backend: Driven) -> None:
         with psycopg.connect(shared_url()) as other, ThreadPoolExecutor(1) as thread:
-            other.execute(backend.backend._sql.put_fork.encode(), fork_values(CHILD, CLAIM, 0))
+            other.execute(backend.backend._sql.put_fork.encode(), fork_values(CHILD, CLAIM, 0, None))
             second = replace(CHILD, session_id="d", run="dr"), CLAIM._replace(child_id="d", child_run="dr")
             assert thread.submit(backend.put_fork, *second, shed=0).result(timeout=5) == "stored"
             other.commit()
@@ -191,5 +191,5 @@ def test_a_plan_made_on_small_tables_goes_by_the_indexes(backend: Driven) -> Non
     run = backend._run
     for setting in ("enable_seqscan", "jit"):
         assert run(f"SHOW {setting}") == [("off",)]
-    plan = "\n".join(row[0] for row in run(f"EXPLAIN {backend.backend._sql.put_fork}", fork_values(CHILD, CLAIM, 0)))
+    plan = "\n".join(row[0] for row in run(f"EXPLAIN {backend.backend._sql.put_fork}", fork_values(CHILD, CLAIM, 0, None)))
     assert "Seq Scan" not in plan

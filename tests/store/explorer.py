@@ -73,8 +73,8 @@ class Port:
     def together(self, session_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
-        return await put_fork_in_steps(self, self, child, claim, shed=shed)
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+        return await put_fork_in_steps(self, child, claim, shed=shed, expect=expect)
 
 
 for _protocol in (Backend, SharedRuns):
@@ -193,7 +193,7 @@ def fixed_names() -> Iterator[Tokens]:
 
 
 class Explorer:
-    """Walks all schedules of ``actors`` from ``backend`` on, each with at most ``crashes`` crashes. ``store`` is one over a Port.
+    """Walks all schedules of ``actors`` from ``backend`` on, each with at most ``crashes`` crashes. ``open_store`` gives one over a Port.
 
     ``look`` is called at every place with what is behind the port, ``judge`` at every end with that and the verbs that ran. What they
     raise leaves as Found, with the schedule. ``places`` and ``schedules`` count what was covered.
@@ -204,14 +204,14 @@ class Explorer:
         backend: MemoryBackend,
         actors: dict[str, tuple[Op, ...]],
         *,
-        store: AsyncSessionStore,
+        open_store: Callable[[], AsyncSessionStore],
         look: Callable[[MemoryBackend], None],
         judge: Callable[[MemoryBackend, tuple[Done, ...]], None],
         tokens: Tokens,
         crashes: int = 1,
     ) -> None:
         self.start = Place(backend, tuple(Actor(name, ops) for name, ops in actors.items()), ())
-        self.store, self.look, self.judge, self.tokens, self.crashes = store, look, judge, tokens, crashes
+        self.open_store, self.look, self.judge, self.tokens, self.crashes = open_store, look, judge, tokens, crashes
         self._schedules: dict[Any, int] = {}
         self._numbers: dict[Any, int] = {}
         self._contents: dict[int, int] = {}
@@ -279,9 +279,9 @@ class Explorer:
         op, name = actor.ops[actor.at], f"{actor.name}{actor.at}"
         backend, history, answers = place.backend, place.history, actor.answers
         after = actor.after if answers else frozenset(done.name for done in history if not done.crashed)
-        # A coroutine cannot be copied, so the verb is run anew and told what it was told before.
+        # A coroutine cannot be copied, so the verb is run anew, by a store that remembers nothing, and told what it was told before.
         self.tokens.begin(name)
-        running = op.run(self.store)
+        running = op.run(self.open_store())
         ended, wanted = advance(running, (None, *answers))
         line = f"{actor.name}: ends" if ended else f"{actor.name}: {wanted}"
         if not ended:

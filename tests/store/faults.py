@@ -21,7 +21,7 @@ from turnlog.store.values import SweepReport
 class ChildFirst(AsyncSessionStore):
     """The child's head is written before its claim."""
 
-    async def _fork_sharing(self, head: Head, child: Head) -> bool:
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
         assert self._shared is not None
         if not await self._fork_alone(child, ()):
             return False
@@ -33,7 +33,7 @@ class ChildFirst(AsyncSessionStore):
 class NoSecondLook(AsyncSessionStore):
     """A fork does not look at the parent again once its claim stands."""
 
-    async def _fork_sharing(self, head: Head, child: Head) -> bool:
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
         assert self._shared is not None
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
         if not await self._shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop)):
@@ -44,7 +44,7 @@ class NoSecondLook(AsyncSessionStore):
 class SecondLookAtRunOnly(AsyncSessionStore):
     """A fork does not see that retention has cut meanwhile."""
 
-    async def _fork_sharing(self, head: Head, child: Head) -> bool:
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
         assert self._shared is not None
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
         if not await self._shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop)):
@@ -54,6 +54,13 @@ class SecondLookAtRunOnly(AsyncSessionStore):
             return True
         await self._release(head, child.run)
         return False
+
+
+class ForksWhatItRemembers(AsyncSessionStore):
+    """A fork goes by the head that was seen last, and does not ask whether it is out of date."""
+
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
+        return await super()._fork_sharing(head, child)
 
 
 class RecordsFirst(AsyncSessionStore):
@@ -313,6 +320,7 @@ FAULTS = {
     "the child's head before the claim": Fault("fork, delete the parent", ChildFirst),
     "no second look at the parent": Fault("fork, delete the parent", NoSecondLook),
     "no second look at what retention cut": Fault("retention, fork", SecondLookAtRunOnly),
+    "a head that is out of date": Fault("fork of what was seen, revert", ForksWhatItRemembers),
     "records before the head": Fault("delete the fork, delete the parent", RecordsFirst),
     "no mark": Fault("fork, delete the parent", NoMark),
     "never closed": Fault("delete the fork, delete the parent", NeverClosed),

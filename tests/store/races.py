@@ -111,7 +111,8 @@ def sweep() -> Op:
 class Race:
     """``before`` runs alone and first, then the actors against each other, ``crashes`` of which may stop for ever anywhere.
 
-    ``blocking`` False: on an engine that never holds a session, so that every write must be safe by itself.
+    ``blocking`` False: on an engine that never holds a session, so that every write must be safe by itself. ``remembers``: the actors'
+    stores have seen every session as it is before the race.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Race:
     crashes: int = 1
     soak: bool = False
     blocking: bool = True
+    remembers: bool = False
 
 
 Seen = dict[str, tuple[list[str], str | None, dict[str, list[str]]]]
@@ -255,10 +257,19 @@ def explore(race: Race, store: Store = AsyncSessionStore) -> Covered:
     """Walk all schedules of a race; raises Found for one that goes wrong."""
     with fixed_names() as tokens:
         referee = Referee(race, store)
+        names = referee.backend._sessions if race.remembers else ()
+        heads = [head for name in names if (head := drive(referee.backend.get_head(name)))]
+
+        def opened() -> AsyncSessionStore:
+            store = referee.open(Port(blocking=race.blocking))
+            for head in heads:
+                store._seen.note(head)
+            return store
+
         explorer = Explorer(
             referee.backend,
             race.actors,
-            store=referee.open(Port(blocking=race.blocking)),
+            open_store=opened,
             look=referee.look,
             judge=referee.judge,
             tokens=tokens,
@@ -301,6 +312,11 @@ RACES = [
     race("delete the fork, delete the parent, sweep", PC, delete("C"), delete("P"), sweep()),
     race("clear the fork, fork it, sweep", PC, clear("C"), fork("C", "D"), sweep(), soak=True),
     race("sweep, sweep, fork", P, sweep(), sweep(), fork("P", "C", 1)),
+    race("fork of what was seen, delete the parent", P, fork("P", "C", 1), delete("P"), remembers=True, crashes=2),
+    race("fork of what was seen, append, sweep", P, fork("P", "C"), append("P", "u4"), sweep(), remembers=True),
+    race("fork of what was seen, revert", P, fork("P", "C", 2), revert("P", 0), remembers=True, crashes=2),
+    race("fork of what was seen, replace", P, fork("P", "C"), replace("P", "u7", "u8"), remembers=True, crashes=2),
+    race("retention, fork of what was seen", FULL, CUT, fork("P", "C", 3), limit=4, remembers=True, crashes=2),
     race("retention, fork", FULL, CUT, fork("P", "C"), limit=4, crashes=2),
     race("retention, fork, delete the parent", FULL, CUT, fork("P", "C", 1), delete("P"), limit=4),
     race("retention twice, fork", FULL, (CUT, append("P", "a4", "u5", limit=4)), fork("P", "C", 3), limit=4, crashes=2),

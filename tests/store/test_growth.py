@@ -131,7 +131,10 @@ def test_a_chain_of_forks(store: SessionStore, backend: Counting) -> None:
 
 def test_many_forks_of_one(store: SessionStore, backend: Counting) -> None:
     add(store, "p", range(5))
-    before, steps = head_bytes(backend, "p"), backend.took(lambda: store.fork_session("p", 2, new_session_id="c0"))
+    before, first = head_bytes(backend, "p"), [*backend.took(lambda: store.fork_session("p", 2, new_session_id="first"))]
+    store.delete_session("first")
+    steps = backend.took(lambda: store.fork_session("p", 2, new_session_id="c0"))
+    assert first == ["get_head", *steps], "the store remembers the head that it has read"
     for number in range(1, DEEP):
         assert backend.took(lambda number=number: store.fork_session("p", 2, new_session_id=f"c{number}")) == steps  # type: ignore[misc]
     assert head_bytes(backend, "p") == before

@@ -37,8 +37,9 @@ def test_every_interleaving_with_every_actor_crashing(race: Race) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_caught(name: str) -> None:
     fault = FAULTS[name]
-    with fault.planted(), pytest.raises(Found):
+    with fault.planted(), pytest.raises(Found) as found:
         explore(BY_NAME[fault.race], fault.store)
+    assert not str(found.value).startswith("TypeError"), "the fault no longer fits the verb that it stands for"
 
 
 def test_a_schedule_that_goes_wrong_is_told_step_by_step() -> None:

@@ -23,8 +23,8 @@ class WaitingBackend(MemoryBackend):
     def together(self, session_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
-        return await put_fork_in_steps(self, self, child, claim, shed=shed)
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+        return await put_fork_in_steps(self, child, claim, shed=shed, expect=expect)
 
 
 def _waiting(step: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:

@@ -151,13 +151,13 @@ class SharedRuns(Protocol):
     async def forget_run(self, session_id: str, run: str) -> None:
         """Remove the mark of a run whose records are gone."""
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
         """Bring ``child`` to life together with its ``claim`` on the parent: "stored".
 
-        "moved": the parent's run is closed, or its head no longer names that run with ``shed`` messages shed. "taken": there is a session
-        of the child's id, or the child's run is closed. One operation and one round trip where the engine can; elsewhere in the
-        order claim, look at the parent, child, so that a crash leaves a claim to sweep and never a child without its records. After
-        anything but "stored" the claim may be there: the caller releases it.
+        "moved": the parent's run is closed, its head no longer names that run with ``shed`` messages shed, or it is not at the revision
+        ``expect``, where one is given. "taken": there is a session of the child's id, or the child's run is closed. One operation and
+        one round trip where the engine can; elsewhere in the order claim, look at the parent, child, so that a crash leaves a claim to
+        sweep and never a child without its records. After anything but "stored" the claim may be there: the caller releases it.
         """
 
     async def referenced_runs(self) -> list[Reference]:

@@ -64,7 +64,8 @@ class Branching(Reverting):
         """
         child_id = check_session_id(new_session_id) if new_session_id is not None else new_token()
         for _ in range(ATTEMPTS):
-            head = await self._existing(session_id)
+            seen = self._remembered(session_id, from_message_index)
+            head = seen or await self._existing(session_id)
             count = head.count if from_message_index is None else check_index(head, from_message_index) + 1
             covered = head.fields.get("last_compaction")
             kept = covered if covered and covered["message_index"] <= count else None
@@ -80,7 +81,12 @@ class Branching(Reverting):
                 fields=fields,
             )
             child = replace(child, ttl=self.ttl if self.ttl is not None else head.ttl)
-            if await (self._fork_copying(head, child) if self._shared is None else self._fork_sharing(head, child)):
+            if self._shared is None:
+                stored = await self._fork_copying(head, child)
+            else:
+                stored = await self._fork_sharing(head, child, expect=seen.revision if seen else None)
+            if stored:
+                self._seen.note(head)
                 return child_id
         raise ConflictError(f"session {session_id!r} changes too fast to fork: try again", session_id=session_id)
 
@@ -92,13 +98,20 @@ class Branching(Reverting):
         alone = replace(child, past=(), past_count=0, path=None, shed=0, length=len(records))
         return await self._fork_alone(alone, records)
 
-    async def _fork_sharing(self, head: Head, child: Head) -> bool:
+    def _remembered(self, session_id: str, index: int | None) -> Head | None:
+        """The session's head as it was last seen, where a fork at ``index`` can go by that; the engine sees whether it is out of date."""
+        head = alive(self._seen.take(check_session_id(session_id)))
+        if head is None or self._shared is None or head.path is not None or len(head.past) + 1 >= tree.MAX_PAST:
+            return None
+        return head if index is None or (type(index) is int and 0 <= index < head.count) else None
+
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
         shared = self._shared
         assert shared is not None
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
         claim = Reference(head.session_id, head.run, child.session_id, child.run, stop)
         async with self._together(child.session_id):
-            outcome = await shared.put_fork(child, claim, shed=head.shed)
+            outcome = await shared.put_fork(child, claim, shed=head.shed, expect=expect)
             if outcome == "stored":
                 return True
             await self._release(head, child.run)

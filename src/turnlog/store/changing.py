@@ -30,6 +30,7 @@ class Changing(Core):
                 if after.run == before.run:
                     after = replace(after, counter=before.counter + 1, updated_at=time.time())
                 if await self.backend.put_head(after, expect=head.revision if head else None):
+                    self._seen.take(session_id)
                     return before, after
             if head is None:
                 await self._erase_expired(session_id)

@@ -16,6 +16,7 @@ from turnlog.errors import ClosedStoreError, ConflictError, CorruptSessionError,
 from turnlog.heads import Head, Path, PathRef, Position, Stretch
 from turnlog.messages import Record, check_session_id, new_token
 from turnlog.store.conditions import check_ttl
+from turnlog.store.seen import Seen
 
 ATTEMPTS = 1_000
 """Lost compare-and-sets after which a verb gives up; each loss means that somebody else's change went through."""
@@ -35,6 +36,7 @@ class Core:
         self.max_messages = max_messages
         self.ttl = check_ttl(ttl)
         self._shared: SharedRuns | None = backend if isinstance(backend, SharedRuns) and not backend.copies else None
+        self._seen = Seen()
         self._closed = False
         self._direct: Core | None = None
         if hop and backend.blocking:

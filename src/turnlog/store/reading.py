@@ -183,6 +183,7 @@ class Reading(Core):
             if found is None:
                 return []
             head, records = found
+            self._seen.note(head)
             whole = len(records) == head.count
             if "draft" in head.fields:
                 records = [*records, *await self._draft(head)]

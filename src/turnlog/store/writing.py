@@ -175,6 +175,7 @@ class Writing(Changing):
         while True:
             done = await self.backend.append(session_id, records, now=time.time(), expect=expect)
             if done is not None:
+                self._seen.grow(session_id, len(records), done)
                 if self.max_messages is not None:
                     await self._retain_above(session_id, done.messages)
                 return done.revision

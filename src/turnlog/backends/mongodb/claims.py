@@ -12,12 +12,14 @@ from typing import Any
 from bson import ObjectId
 from pymongo import UpdateOne
 
+from turnlog.backends.forking import put_fork_in_steps
 from turnlog.backends.mongodb.documents import NOT_THERE
 from turnlog.backends.mongodb.driver import Document
 from turnlog.backends.mongodb.heads import head_values
 from turnlog.backends.mongodb.lives import AGE, watch
 from turnlog.backends.mongodb.opening import claim_writes
 from turnlog.backends.mongodb.outcomes import AnswerLostError, TakenError
+from turnlog.backends.mongodb.records import revision_of
 from turnlog.backends.mongodb.rows import ATTEMPTS, Rows
 from turnlog.backends.port import Forked
 from turnlog.backends.text_keys import from_key, to_key
@@ -62,7 +64,7 @@ class Claims(Rows):
 
     # Forks ------------------------------------------------------------------------------------------------------------
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
         """See SharedRuns.put_fork.
 
         One command with three writes, each of which is made only after the one before: the claim; a note in the parent's head, which
@@ -72,11 +74,14 @@ class Claims(Rows):
         """
         await self._server.get_ready()
         if self._server.driver.sharded:
-            return await self._fork_in_steps(child, claim, shed)
+            return await put_fork_in_steps(self, child, claim, shed=shed, expect=expect)
+        at = {} if expect is None else revision_of(expect)
+        if at is None:
+            return "moved"
         values = head_values(child)
         values |= await self._write_beginning(values, (), child.length)
         identity = ObjectId()
-        writes = [*self._claim_and_look(claim, shed), *([watch(values["s"], child)] if child.ttl is not None else [])]
+        writes = [*self._claim_and_look(claim, shed, at), *([watch(values["s"], child)] if child.ttl is not None else [])]
         writes.append(UpdateOne({"_id": identity}, {"$setOnInsert": values}, upsert=True))
         try:
             outcome = await self._fork_once(writes)
@@ -91,14 +96,6 @@ class Claims(Rows):
             self._lives.learn(values["s"], values)
         return outcome
 
-    async def _fork_in_steps(self, child: Head, claim: Reference, shed: int) -> Forked:
-        if not await self.add_reference(claim):
-            return "moved"
-        above = await self.get_head(claim.session_id)
-        if above is None or above.run != claim.run or above.shed != shed:
-            return "moved"
-        return "stored" if await self.put_head(child, expect=None) else "taken"
-
     async def _fork_once(self, writes: Sequence[UpdateOne]) -> Forked:
         """The outcome of the command. The child has an ``_id`` of its own, so that it is known again when the command is repeated."""
         while True:
@@ -112,11 +109,11 @@ class Claims(Rows):
                     return "taken"
                 # Somebody else has just written the same claim.
 
-    def _claim_and_look(self, claim: Reference, shed: int) -> tuple[UpdateOne, UpdateOne]:
+    def _claim_and_look(self, claim: Reference, shed: int, at: Document) -> tuple[UpdateOne, UpdateOne]:
         """The claim; and the note in the parent's head, which refuses a head that is another, or closed, by an ``_id`` that is taken."""
         written = _claim(claim)
         identity = {"claim": claim.run, "by": claim.child_run}
-        where = {"s": written["s"], "live": True, "run": claim.run, "closed": NOT_THERE, "shed": shed or NOT_THERE}
+        where = {"s": written["s"], "live": True, "run": claim.run, "closed": NOT_THERE, "shed": shed or NOT_THERE, **at}
         change = {"$set": {"claimed": True}, "$unset": {"gone": ""}, "$setOnInsert": {"_id": identity}}
         first = UpdateOne({"_id": identity}, {"$set": {"claim": True, "of": written.pop("run"), **written}}, upsert=True)
         return first, UpdateOne(where, change, upsert=True, hint="by_session")

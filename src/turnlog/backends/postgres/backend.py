@@ -330,9 +330,9 @@ class PostgresBackend:
         """See SharedRuns.forget_run. Durable with any later commit."""
         await self._run(self._sql.forget, (run,))
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
         """See SharedRuns.put_fork."""
-        values, lost = fork_values(child, claim, shed), False
+        values, lost = fork_values(child, claim, shed, expect), False
         while True:
             try:
                 ((outcome,),) = await self._run(self._sql.put_fork, values, again=False)

@@ -63,7 +63,7 @@ _PUT_FORK = f"""
 WITH above AS (
     SELECT heads.run FROM {{s}}.runs AS runs, {{s}}.heads AS heads
     WHERE runs.run = %(above_run)s::text AND NOT closed AND heads.session_id = %(above_id)s::text AND heads.run = %(above_run)s::text
-        AND {_SHED} = %(shed)s::int8
+        AND {_SHED} = %(shed)s::int8 AND (%(expect)s::text IS NULL OR heads.run || '.' || heads.counter = %(expect)s::text)
     FOR SHARE OF runs, heads
 ), born AS (
     INSERT INTO {{s}}.runs AS runs (run)

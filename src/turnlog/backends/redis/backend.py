@@ -294,7 +294,7 @@ class RedisBackend:
         """See SharedRuns.add_reference."""
         base, _, key = await self._place(reference.session_id)
         claim = (reference.run, reference.child_run, pack_claim(reference, born=False))
-        return bool(await self._server.run(fork_scripts.ADD_REFERENCE, key, base, *claim, "", "") == b"stored")
+        return bool(await self._server.run(fork_scripts.ADD_REFERENCE, key, base, *claim, "", "", "") == b"stored")
 
     async def references(self, session_id: str, run: str) -> list[Reference]:
         """See SharedRuns.references."""
@@ -333,20 +333,21 @@ class RedisBackend:
         base, name, key = await self._place(session_id)
         await self._server.run(fork_scripts.FORGET_RUN, key, base, name, run)
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
         """See SharedRuns.put_fork."""
         above, _, key = await self._place(claim.session_id)
         base, name, head = await self._place(child.session_id)
         apart = self._server.line.spread and above != base
         text, token = pack_claim(claim, born=not apart), new_token()
+        expected = "" if expect is None else "=" + to_key(expect)
         body = b""
         values: tuple[str | bytes | int, ...]
         while True:
             if apart:
-                values = (above, claim.run, claim.child_run, text, shed, body)
+                values = (above, claim.run, claim.child_run, text, shed, body, expected)
                 said = await self._server.run(fork_scripts.ADD_REFERENCE, key, *values)
             else:
-                values = (base, name, token, self._grace, above, key, claim.run, text, shed, body, *pack_head(child))
+                values = (base, name, token, self._grace, above, key, claim.run, text, shed, body, expected, *pack_head(child))
                 said = await self._server.run(fork_scripts.PUT_FORK, head, *values)
             if said != b"look":
                 break

@@ -7,9 +7,10 @@ from turnlog.backends.redis.lua import HEAD, INDEX, LEASE, Script
 _CLAIM = """
 -- Whether the head of `key` names `run` with `shed` messages shed: 'yes', 'moved', or 'look' where a head of format 1 does not tell.
 -- Then `body`, of a head that the caller has looked at, says so for as long as it is the body. Also gives the ttl of the head.
-local function names(key, run, shed, body)
-  local head = redis.call('HMGET', key, 'run', 'shed', 'ttl')
-  if head[1] ~= run then return 'moved' end
+-- `expect`: the revision that it must have, behind "="; "" for any.
+local function names(key, run, shed, body, expect)
+  local head = redis.call('HMGET', key, 'run', 'shed', 'ttl', 'counter')
+  if head[1] ~= run or expect ~= '' and expect ~= '=' .. run .. '.' .. head[4] then return 'moved' end
   if not head[2] and body ~= '' and redis.call('HGET', key, 'body') == body then head[2] = shed end
   return not head[2] and 'look' or head[2] == shed and 'yes' or 'moved', head[3]
 end
@@ -26,11 +27,11 @@ ADD_REFERENCE = Script(
     + HEAD
     + _CLAIM
     + """
--- head of the parent; base, run, child run, claim, messages shed ("" to claim whatever the head says), body of the head
+-- head of the parent; base, run, child run, claim, messages shed ("" to claim whatever the head says), body of the head, its revision
 local base, run = ARGV[1], ARGV[2]
 if closed(base, run) then return 'moved' end
 if ARGV[5] ~= '' then
-  local said = names(KEYS[1], run, ARGV[5], ARGV[6])
+  local said = names(KEYS[1], run, ARGV[5], ARGV[6], ARGV[7])
   if said ~= 'yes' then return said end
 end
 whole(base .. 'c:' .. run, base .. 'c', unpack(own(base, run, KEYS[1])))
@@ -48,10 +49,10 @@ PUT_FORK = Script(
     + _CLAIM
     + """
 -- head of the child; base, child, token, seconds that a session may outlive its ttl, base and head of the parent, run, claim,
--- messages shed, body of the parent's head or "", the child's head
-local base, above, key, run, child = ARGV[1], ARGV[5], ARGV[6], ARGV[7], ARGV[11]
+-- messages shed, body of the parent's head or "", its revision or "", the child's head
+local base, above, key, run, child = ARGV[1], ARGV[5], ARGV[6], ARGV[7], ARGV[12]
 local token = base .. 'z:' .. ARGV[3]
-local said, ttl = names(key, run, ARGV[9], ARGV[10])
+local said, ttl = names(key, run, ARGV[9], ARGV[10], ARGV[11])
 if said == 'yes' then
   if closed(above, run) then
     said = 'moved'
@@ -61,10 +62,10 @@ if said == 'yes' then
 end
 if said ~= 'yes' then return redis.call('EXISTS', token) == 1 and 'stored' or said end
 whole(above .. 'c:' .. run, above .. 'c', unpack(own(above, run, key)))
-whole_head(base, KEYS[1], {}, 11)
+whole_head(base, KEYS[1], {}, 12)
 claim(above, run, child, ARGV[8])
 if ttl then lease(above, run, key) end
-put(base, KEYS[1], ARGV[2], {}, 11, ARGV[4])
+put(base, KEYS[1], ARGV[2], {}, 12, ARGV[4])
 redis.call('SET', token, '', 'EX', 30)
 return 'stored'
 """

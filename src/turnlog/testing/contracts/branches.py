@@ -1,4 +1,4 @@
-"""Cases 2.1 to 2.29: fork, snapshot, revert, undo, diff and the tree of sessions, against plain lists."""
+"""Cases 2.1 to 2.20: fork, snapshot, revert, undo, diff and the tree of sessions, against plain lists."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from turnlog.errors import ConflictError, SessionNotFoundError
-from turnlog.testing.checks import holds, same
+from turnlog.errors import ConflictError, MessageIndexError, SessionNotFoundError
+from turnlog.testing.checks import holds, raises, same
 from turnlog.testing.registry import case
 from turnlog.testing.trial import Trial
 from turnlog.testing.turns import texts, turn
@@ -19,6 +19,10 @@ def _tried(call: Callable[[], Any]) -> str:
     except (ConflictError, SessionNotFoundError) as error:
         return type(error).__name__
     return "done"
+
+
+def _fill(store: Any, name: str, *contents: str) -> None:
+    store.add_messages(name, [{"role": "user", "content": content} for content in contents])
 
 
 @case("2.21", "Threads that fork into one id: one fork comes to be, the others are refused, and no claim of theirs stays")
@@ -57,3 +61,38 @@ def parent_moves(trial: Trial) -> None:
             store.delete_session(name)
     report = store.sweep()
     same((report.references_dropped, report.runs_collected), (0, 0), "what the sweep finds left behind")
+
+
+@case("2.23", "A fork shows its parent as it is, whatever another instance has done to it since this one forked it last", needs=["place"])
+def fork_of_changed(trial: Trial) -> None:
+    store, other = trial.store, trial.open_again()
+
+    def anew(name: str) -> None:
+        other.delete_session(name)
+        _fill(other, name, "another life")
+
+    changes: dict[str, Callable[[str], object]] = {
+        "grew": lambda name: _fill(other, name, "d", "e"),
+        "was reverted": lambda name: other.revert_to_message(name, 0),
+        "was reverted twice": lambda name: (other.revert_to_message(name, 1), other.revert_to_message(name, 0)),
+        "got another title": lambda name: other.create_session(name, title="Other"),
+        "got other metadata": lambda name: other.update_session_metadata(name, model="m"),
+        "was cleared": other.clear_session,
+        "was replaced": lambda name: other.set_chat_history(name, [{"role": "user", "content": text} for text in "xyz"]),
+        "was deleted and created again": anew,
+    }
+    for what, change in changes.items():
+        _fill(store, what, *"abc")
+        store.fork_session(what)
+        change(what)
+        child, parent = store.get_session(store.fork_session(what, title="T")), other.get_session(what)
+        wanted = [message.content for message in parent.messages]
+        same([message.content for message in child.messages], wanted, f"the fork of a session that {what}")
+        same(child.metadata, parent.metadata, f"the metadata of the fork of a session that {what}")
+    same(store.get_session(store.fork_session("got another title")).title, "Fork of Other", "the title of the fork")
+    _fill(other, "grew", "f")
+    same(texts(store.get_chat_history(store.fork_session("grew", 5))), [*"abcdef"], "the fork at a message that another instance has added")
+    other.delete_session("grew")
+    raises(SessionNotFoundError, partial(store.fork_session, "grew"), "the fork of a session that another instance has deleted")
+    other.revert_to_message("was replaced", 0)
+    raises(MessageIndexError, partial(store.fork_session, "was replaced", 1), "the fork at a message that another instance has reverted")

@@ -41,6 +41,9 @@ def play(trial: Trial, steps: Sequence[Step]) -> Mismatch | None:
         return Mismatch(f"after {step}, {mismatch.expected}", mismatch.seen)
     except Exception as error:  # noqa: BLE001  # whatever the store raises where it must not
         return Mismatch(f"{step} works", f"{type(error).__name__}: {error}")
+    finally:
+        # Each may hold connections, and a server takes only so many.
+        trial.close_stores()
     return None
 
 

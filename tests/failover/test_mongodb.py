@@ -109,7 +109,8 @@ def test_records_leave_the_buffer_only_once_a_majority_has_their_chunk() -> None
 @pytest.mark.soak
 def test_what_a_majority_lacks_is_neither_acknowledged_nor_read() -> None:
     with replica_set() as (url, members):
-        backend = Driven(MongoBackend(url, prefix=new_prefix(), timeout=1.0))
+        prefix = new_prefix()
+        backend, patient = (Driven(MongoBackend(url, prefix=prefix, timeout=seconds)) for seconds in (1.0, 60.0))
         backend.put_head(a_head(), expect=None)
         primary = primary_of(members)
         others = [member for member in members if member is not primary]
@@ -121,8 +122,12 @@ def test_what_a_majority_lacks_is_neither_acknowledged_nor_read() -> None:
                 backend.append("s", [record("m0")], now=1.0, expect=None)
             with pytest.raises(BackendUnavailableError):
                 all_ids(backend)
+            with pytest.raises(BackendUnavailableError):
+                backend.get_head("s")
         for other in others:
             other.copy(go_on=True)
-        assert backend.append("s", [record("m0")], now=1.0, expect=None).known
-        assert all_ids(backend) == ["m0"]
+        assert patient.append("s", [record("m0")], now=1.0, expect=None).known
+        assert patient.get_head("s").length == 1
+        assert all_ids(patient) == ["m0"]
         backend.close()
+        patient.close()

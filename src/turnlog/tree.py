@@ -80,7 +80,9 @@ def moved(head: Head, to: Position, *, undo: str | None) -> Head:
     return replace(head, past=past, past_count=past_count, path=to.path, tail=tail, undo=undo, counter=head.counter + 1)
 
 
-def forked(head: Head, to: Position, *, session_id: str, run: str, born: str, now: float, fields: Mapping[str, Any]) -> Head:
+def forked(
+    head: Head, to: Position, *, session_id: str, run: str, born: str, now: float, fields: Mapping[str, Any], ttl: float | None = None
+) -> Head:
     """The head of a fork that shares the records of ``to``."""
     return Head(
         session_id=session_id,
@@ -93,6 +95,7 @@ def forked(head: Head, to: Position, *, session_id: str, run: str, born: str, no
         parent=Parent(head.session_id, head.born, head.run, to.count - head.shed - 1),
         created_at=now,
         updated_at=now,
+        ttl=ttl,
         fields=fields,
     )
 

@@ -11,7 +11,7 @@ from typing import Any
 from turnlog import tree
 from turnlog.backends.port import Query
 from turnlog.errors import ConflictError
-from turnlog.heads import Head, Parent, Reference
+from turnlog.heads import Head, Parent, Position, Reference
 from turnlog.messages import Record, SessionMessage, check_session_id, json_copy, new_token
 from turnlog.store.core import ATTEMPTS, UNDER_WAY, alive, with_fields
 from turnlog.store.drive import verb
@@ -79,8 +79,8 @@ class Branching(Reverting):
                 born=new_token(),
                 now=time.time(),
                 fields=fields,
+                ttl=self.ttl if self.ttl is not None else head.ttl,
             )
-            child = replace(child, ttl=self.ttl if self.ttl is not None else head.ttl)
             if self._shared is None:
                 stored = await self._fork_copying(head, child)
             else:
@@ -108,7 +108,7 @@ class Branching(Reverting):
     async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
         shared = self._shared
         assert shared is not None
-        stop = tree.needed_stop(head, tree.position(child, child.past_count))
+        stop = tree.needed_stop(head, Position(child.past, child.past_count, child.path))
         claim = Reference(head.session_id, head.run, child.session_id, child.run, stop)
         async with self._together(child.session_id):
             outcome = await shared.put_fork(child, claim, shed=head.shed, expect=expect)

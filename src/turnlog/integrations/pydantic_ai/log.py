@@ -240,8 +240,8 @@ class ConversationLog(AsyncSessionStore):
                 born=new_token(),
                 now=record.updated_at.timestamp(),
                 fields={**titled, **_fields({}, record, kept, at=placed.last_id)},
+                ttl=self.ttl if self.ttl is not None else head.ttl,
             )
-            child = replace(child, ttl=self.ttl if self.ttl is not None else head.ttl)
             if await (self._fork_copying(line, child) if self._shared is None else self._fork_sharing(head, child)):
                 return child.revision
         raise _lost(record.conversation_id)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pymongo import AsyncMongoClient, MongoClient, ReturnDocument, WriteConcern
 
+from bench import crowds
 from bench.material import build, history, messages
 from bench.measure import Bar, Side, each, interleave, ratio_bar, time_bar
 from bench.plan import Plan
@@ -28,10 +29,9 @@ from turnlog.store.drive import drive
 from turnlog.store.sync import SessionStore
 
 GROUP = "MongoDB"
-APPEND, GROWTH, READ, HEAD, CONCURRENT, INDEXED = 1.3, 1.2, 2.0, 2.0, 1 / 0.8, 1.8
+APPEND, GROWTH, READ, HEAD, INDEXED = 1.3, 1.2, 2.0, 2.0, 1.8
 LENGTHS = (10, 10_000, 100_000)
 LAST = 50
-SESSIONS = 64
 POWER = WriteConcern(w="majority", j=True)
 KEPT = CHUNK + CHUNK // 2
 """Records that a buffer holds on average."""
@@ -93,7 +93,7 @@ def mongodb_bars(plan: Plan) -> Iterator[Bar]:
 def _prepare(database: Any) -> None:
     heads = database["bare_heads"]
     heads.create_indexes(list(HISTORY_INDEXES))
-    for name in [*map(str, LENGTHS), *(f"many{number}" for number in range(SESSIONS))]:
+    for name in [*map(str, LENGTHS), *crowds.names(crowds.FLOOR)]:
         head = {"s": name, "live": True, "run": f"run of {name}", "own": f"run of {name}", "end": float("inf"), "updated_at": 0.0}
         heads.insert_one({**head, "counter": 0, "length": 0, "offset": 0, "base": 0, "mid": 0, "size": 0, "body": "{}", "buf": [], "k": []})
     records = database["bare_records"]
@@ -256,24 +256,7 @@ def _concurrent_bars(plan: Plan, url: str) -> Iterator[Bar]:
         client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(url)
         bare = Bare(client[DATABASE])
         store = AsyncSessionStore(MongoBackend(url, asynchronous=True))
-
-        def together(add: Callable[[str, str, str], Any]) -> Side:
-            async def one(name: str, number: int) -> None:
-                stream = messages()
-                for _ in range(number):
-                    await add(name, *next(stream))
-
-            async def all_of_them(number: int) -> float:
-                begin = time.perf_counter()
-                await asyncio.gather(*(one(f"many{n}", number) for n in range(SESSIONS)))
-                return (time.perf_counter() - begin) / SESSIONS
-
-            return lambda number: runner.run(all_of_them(number))
-
-        sides = {"ours": together(store.add_message), "floor": together(bare.add_async)}
-        with plan.progress.step(f"{GROUP}: {SESSIONS} sessions at once"):
-            taken = interleave(sides, rounds=max(6, plan.rounds // 10), batch=CHUNK)
+        against = "the bare async driver"
+        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare.add_async, against=against)
         runner.run(store.close())
         runner.run(client.close())
-    name = f"append, {SESSIONS} sessions at once, async"
-    yield ratio_bar(GROUP, name, taken["ours"], taken["floor"], limit=CONCURRENT, against="the bare async driver")

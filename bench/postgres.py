@@ -11,8 +11,9 @@ from functools import partial
 from itertools import count, islice
 from typing import Any
 
+from bench import crowds
 from bench.appends import GROWTH, Add, appending
-from bench.material import build, history, messages
+from bench.material import build, history
 from bench.measure import WARM_ROUNDS, Bar, Side, each, interleave, ratio_bar, time_bar
 from bench.plan import Plan
 from bench.reads import LAST
@@ -22,13 +23,11 @@ GROUP = "PostgreSQL"
 LENGTHS = (10_000, 100_000)
 """Messages in the long sessions."""
 BEGUN = 10
-SESSIONS = 64
-"""Sessions that are written to at once."""
 POOL = 16
-"""Connections for them."""
+"""Connections of each side for what is written at once."""
 BATCH = 10
-LIMIT, READ_LIMIT, FORK_LIMIT, CROWD_LIMIT, WORDS_LIMIT = 1.3, 2.0, 2.0, 1.25, 1.8
-"""Times the bare driver. The one of the crowd is four fifths of its throughput."""
+LIMIT, READ_LIMIT, FORK_LIMIT, WORDS_LIMIT = 1.3, 2.0, 2.0, 1.8
+"""Times the bare driver."""
 DAY = 86_400.0
 EXPIRED_MS = 5.0
 FAIR = "-c enable_seqscan=off"
@@ -250,39 +249,14 @@ def _crowds(plan: Plan, url: str, floor: Floor) -> Iterator[Bar]:
         store = AsyncSessionStore(PostgresBackend(url, asynchronous=True, pool_size=POOL))
         pool = AsyncConnectionPool(url, min_size=POOL, max_size=POOL, kwargs={"autocommit": True, "options": FAIR}, open=False)
         runner.run(pool.open(wait=True))
-        stream = messages()
+        for name in crowds.names(crowds.FLOOR):
+            runner.run(store.add_message(name, "user", "Go on."))
 
         async def bare(session_id: str, role: str, text: str) -> None:
             async with pool.connection() as connection:
                 await connection.execute(APPEND, floor.values(session_id, role, text))
 
-        async def crowd(add: Any, side: str, size: int) -> float:
-            texts = list(islice(stream, size))
-
-            async def one(number: int) -> None:
-                for role, text in texts:
-                    await add(f"{side} crowd {number}", role, text)
-
-            begin = time.perf_counter()
-            await asyncio.gather(*(one(number) for number in range(SESSIONS)))
-            return (time.perf_counter() - begin) / SESSIONS
-
-        for side in ("ours", "floor"):
-            for number in range(SESSIONS):
-                runner.run(store.add_message(f"{side} crowd {number}", "user", "Go on."))
-        sides = {
-            "ours": lambda size: runner.run(crowd(store.add_message, "ours", size)),
-            "floor": lambda size: runner.run(crowd(bare, "floor", size)),
-        }
-        with plan.progress.step(f"{GROUP}: {SESSIONS} sessions at once"):
-            taken = interleave(sides, rounds=plan.rounds // 2, batch=3)
+        against = f"the bare async driver, {POOL} connections each"
+        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare, against=against)
         runner.run(store.close())
         runner.run(pool.close())
-    yield ratio_bar(
-        GROUP,
-        f"append, {SESSIONS} sessions at once, async",
-        taken["ours"],
-        taken["floor"],
-        limit=CROWD_LIMIT,
-        against=f"the bare async driver, {POOL} connections each",
-    )

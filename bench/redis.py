@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count, islice
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import redis
 import redis.asyncio
 
+from bench import crowds
 from bench.appends import Add, appending
 from bench.material import build, messages
 from bench.measure import Bar, Side, each, interleave, ratio_bar
@@ -35,10 +36,6 @@ GROWTH = 1.2
 READ_LIMIT = 2.0
 FORK_LIMITS = {"power": 2.0, "memory": None}
 """The bar is on what is durable; where nothing is, the row costs a bare round trip, and a fork is known beside the same keys."""
-WRITERS = 64
-ROUND_OF_WRITERS = 20
-"""Messages of each writer in a round."""
-CONCURRENT_LIMIT = 1 / 0.8
 
 
 def redis_bars(plan: Plan) -> Iterator[Bar]:
@@ -177,40 +174,16 @@ def _bare_fork(client: Any, name: str, row: dict[str, Any]) -> None:
 
 
 def _concurrent_bars(plan: Plan, server: RedisServer) -> Iterator[Bar]:
-    with asyncio.Runner() as loop:
-        pool = redis.asyncio.BlockingConnectionPool.from_url(server.url, max_connections=WRITERS, timeout=5)
+    with asyncio.Runner() as runner:
+        pool = redis.asyncio.BlockingConnectionPool.from_url(server.url, max_connections=crowds.SESSIONS, timeout=5)
         client = redis.asyncio.Redis.from_pool(pool)
         store = AsyncSessionStore(RedisBackend(server.url, asynchronous=True))
-        floors = [_Bare(client, f"async {number}") for number in range(WRITERS)]
+        floors = {name: _Bare(client, name) for name in crowds.names(crowds.FLOOR)}
 
-        async def bare(number: int, role: str, text: str) -> None:
-            await floors[number].pipeline(role, text).execute()
+        async def bare(session_id: str, role: str, text: str) -> None:
+            await floors[session_id].pipeline(role, text).execute()
 
-        async def ours(number: int, role: str, text: str) -> None:
-            await store.add_message(f"async {number}", role, text)
-
-        sides = {"ours": _together(loop, ours), "floor": _together(loop, bare)}
-        with plan.progress.step(f"{GROUP}: {WRITERS} sessions at once"):
-            taken = interleave(sides, rounds=max(10, plan.rounds // 5), batch=WRITERS * ROUND_OF_WRITERS)
-        loop.run(store.close())
-        loop.run(client.aclose())
-    text = f"{WRITERS} sessions at once, async"
-    yield ratio_bar(GROUP, text, taken["ours"], taken["floor"], limit=CONCURRENT_LIMIT, against="redis.asyncio with as many connections")
-
-
-def _together(loop: asyncio.Runner, add: Callable[[int, str, str], Awaitable[None]]) -> Side:
-    """The side on which all writers add their messages at once."""
-
-    async def write(number: int) -> None:
-        for role, text in islice(messages(), ROUND_OF_WRITERS):
-            await add(number, role, text)
-
-    async def all_write() -> None:
-        await asyncio.gather(*map(write, range(WRITERS)))
-
-    def run(_count: int) -> float:
-        begin = time.perf_counter()
-        loop.run(all_write())
-        return time.perf_counter() - begin
-
-    return run
+        against = "redis.asyncio with as many connections"
+        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare, against=against)
+        runner.run(store.close())
+        runner.run(client.aclose())

@@ -17,8 +17,6 @@ WRITERS = 8
 """Tasks that write to one session."""
 LIMIT = 1 / 0.8
 """Times the bare driver's time: four fifths of its throughput."""
-BATCH = 5
-"""Messages of each task in a round."""
 OURS, FLOOR = "ours", "floor"
 Add = Callable[[str, str, str], Coroutine[Any, Any, object]]
 """Appends to a session, given its id, a role and a text."""
@@ -29,8 +27,11 @@ def names(side: str) -> list[str]:
     return [*(f"{side} many {number}" for number in range(SESSIONS)), f"{side} one"]
 
 
-def crowd_bars(plan: Plan, group: str, runner: asyncio.Runner, *, ours: Add, floor: Add, against: str) -> Iterator[Bar]:
-    """Both bars. The sessions of ``names(FLOOR)`` must be there; those of ``names(OURS)`` come to be before anything is measured."""
+def crowd_bars(plan: Plan, group: str, runner: asyncio.Runner, *, ours: Add, floor: Add, batch: int, against: str) -> Iterator[Bar]:
+    """Both bars; each task appends ``batch`` messages a round.
+
+    The sessions of ``names(FLOOR)`` must be there; those of ``names(OURS)`` come to be before anything is measured.
+    """
     adds = {OURS: ours, FLOOR: floor}
     *many, one = names(OURS)
     for name in (*many, one):
@@ -42,7 +43,7 @@ def crowd_bars(plan: Plan, group: str, runner: asyncio.Runner, *, ours: Add, flo
     ):
         sides = {side: _together(runner, adds[side], tasks[side]) for side in adds}
         with plan.progress.step(f"{group}: {text}"):
-            taken = interleave(sides, rounds=max(10, plan.rounds // 3), batch=BATCH)
+            taken = interleave(sides, rounds=max(10, plan.rounds // 3), batch=batch)
         yield ratio_bar(group, text, taken[OURS], taken[FLOOR], limit=limit, against=against)
 
 

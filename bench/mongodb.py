@@ -257,6 +257,6 @@ def _concurrent_bars(plan: Plan, url: str) -> Iterator[Bar]:
         bare = Bare(client[DATABASE])
         store = AsyncSessionStore(MongoBackend(url, asynchronous=True))
         against = "the bare async driver"
-        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare.add_async, against=against)
+        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare.add_async, batch=CHUNK, against=against)
         runner.run(store.close())
         runner.run(client.close())

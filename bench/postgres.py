@@ -257,6 +257,6 @@ def _crowds(plan: Plan, url: str, floor: Floor) -> Iterator[Bar]:
                 await connection.execute(APPEND, floor.values(session_id, role, text))
 
         against = f"the bare async driver, {POOL} connections each"
-        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare, against=against)
+        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare, batch=5, against=against)
         runner.run(store.close())
         runner.run(pool.close())

@@ -184,6 +184,6 @@ def _concurrent_bars(plan: Plan, server: RedisServer) -> Iterator[Bar]:
             await floors[session_id].pipeline(role, text).execute()
 
         against = "redis.asyncio with as many connections"
-        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare, against=against)
+        yield from crowds.crowd_bars(plan, GROUP, runner, ours=store.add_message, floor=bare, batch=20, against=against)
         runner.run(store.close())
         runner.run(client.aclose())

@@ -124,6 +124,16 @@ class TestTogetherWithOthers:
         assert backend.put_fork(CHILD, CLAIM, shed=0) == "stored"
         assert backend.put_fork(CHILD, CLAIM._replace(run="nobody's"), shed=0) == "moved"
 
+    def test_a_fork_of_what_is_gone_leaves_nothing(self, backend: Driven, schema: str) -> None:
+        backend.remove_head("s", "r1")
+        backend.mark_run("s", "r1", None, closed=True)
+        backend.forget_run("s", "r1")
+        with psycopg.connect(shared_url()) as other:
+            other.execute(f"DELETE FROM {schema}.runs")
+        assert backend.put_fork(CHILD, CLAIM, shed=0, expect=PARENT) == "moved"
+        with psycopg.connect(shared_url()) as other:
+            assert other.execute(f"SELECT count(*) FROM {schema}.runs").fetchall() == [(0,)]
+
 
 @pytest.mark.parametrize(
     "fields",

@@ -67,7 +67,7 @@ def test_what_was_seen_of_an_old_head_counts_only_while_it_is_so(
     body = redis_client.hget(f"{{{redis_prefix}.0}}:h:s", "body")
     key, server = f"{{{redis_prefix}.0}}:h:s", backend.backend._server
     for seen, said in ((b"", b"look"), (body + b" ", b"look"), (body, b"stored")):
-        values = (f"{{{redis_prefix}.0}}:", "e134", "gr", "[]", 2, seen)
+        values = (f"{{{redis_prefix}.0}}:", "e134", "gr", "[]", 2, seen, "")
         assert drive(server.run(fork_scripts.ADD_REFERENCE, key, *values)) == said
 
 

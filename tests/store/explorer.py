@@ -73,7 +73,7 @@ class Port:
     def together(self, session_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Forked:
         return await put_fork_in_steps(self, child, claim, shed=shed, expect=expect)
 
 
@@ -279,7 +279,7 @@ class Explorer:
         op, name = actor.ops[actor.at], f"{actor.name}{actor.at}"
         backend, history, answers = place.backend, place.history, actor.answers
         after = actor.after if answers else frozenset(done.name for done in history if not done.crashed)
-        # A coroutine cannot be copied, so the verb is run anew, by a store that remembers nothing, and told what it was told before.
+        # A coroutine cannot be copied, so the verb is run anew, by a store that remembers what it is given, and told what it was told.
         self.tokens.begin(name)
         running = op.run(self.open_store())
         ended, wanted = advance(running, (None, *answers))

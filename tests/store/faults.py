@@ -21,7 +21,7 @@ from turnlog.store.values import SweepReport
 class ChildFirst(AsyncSessionStore):
     """The child's head is written before its claim."""
 
-    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: Head | None = None) -> bool:
         assert self._shared is not None
         if not await self._fork_alone(child, ()):
             return False
@@ -33,7 +33,7 @@ class ChildFirst(AsyncSessionStore):
 class NoSecondLook(AsyncSessionStore):
     """A fork does not look at the parent again once its claim stands."""
 
-    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: Head | None = None) -> bool:
         assert self._shared is not None
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
         if not await self._shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop)):
@@ -44,7 +44,7 @@ class NoSecondLook(AsyncSessionStore):
 class SecondLookAtRunOnly(AsyncSessionStore):
     """A fork does not see that retention has cut meanwhile."""
 
-    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: Head | None = None) -> bool:
         assert self._shared is not None
         stop = tree.needed_stop(head, tree.position(child, child.past_count))
         if not await self._shared.add_reference(Reference(head.session_id, head.run, child.session_id, child.run, stop)):
@@ -59,7 +59,7 @@ class SecondLookAtRunOnly(AsyncSessionStore):
 class ForksWhatItRemembers(AsyncSessionStore):
     """A fork goes by the head that was seen last, and does not ask whether it is out of date."""
 
-    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: Head | None = None) -> bool:
         return await super()._fork_sharing(head, child)
 
 

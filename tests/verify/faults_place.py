@@ -1,4 +1,4 @@
-"""Planted faults in stores on files: forks, durability, processes, other instances, file modes, corrupt data, the event loop."""
+"""Planted faults in stores on files: durability, processes, other instances, file modes, corrupt data, the event loop."""
 
 from __future__ import annotations
 
@@ -13,21 +13,6 @@ from turnlog.errors import CorruptSessionError, StorageError
 from turnlog.session import AsyncSqliteSessionStore, DefaultSessionStore, SqliteSessionStore
 
 Messages = list[dict[str, Any]]
-
-
-@fault("2.23")
-class ForksWhatItRemembers(SqliteSessionStore):
-    """A fork goes by the head that this instance saw last, without asking whether the session is still there."""
-
-    def __init__(self, path: Path, max_messages: int | None = None, **options: Any) -> None:
-        super().__init__(path, max_messages, **options)
-        engine: Any = self.backend
-        put_fork = engine.put_fork
-
-        async def careless(*values: Any, expect: str | None = None, **options: Any) -> Any:
-            return await put_fork(*values, **options)
-
-        engine.put_fork = careless
 
 
 @fault("3.4")

@@ -23,7 +23,7 @@ class WaitingBackend(MemoryBackend):
     def together(self, session_id: str) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Forked:
         return await put_fork_in_steps(self, child, claim, shed=shed, expect=expect)
 
 

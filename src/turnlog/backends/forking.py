@@ -21,7 +21,7 @@ class Stepping(Protocol):
         """See Backend.put_head."""
 
 
-async def put_fork_in_steps(backend: Stepping, child: Head, claim: Reference, *, shed: int, expect: str | None) -> Forked:
+async def put_fork_in_steps(backend: Stepping, child: Head, claim: Reference, *, shed: int, expect: Head | None) -> Forked:
     """See SharedRuns.put_fork.
 
     The claim comes first, then the child: a crash between leaves a claim to sweep, never a child without its records.
@@ -30,6 +30,8 @@ async def put_fork_in_steps(backend: Stepping, child: Head, claim: Reference, *,
         return "moved"
     # Retention and delete look at claims after they have changed the head: whoever sees the old head here came first.
     above = await backend.get_head(claim.session_id)
-    if above is None or above.run != claim.run or above.shed != shed or expect not in (None, above.revision):
+    if above is None or above.run != claim.run or above.shed != shed:
+        return "moved"
+    if expect is not None and (above.revision, above.length) != (expect.revision, expect.length):
         return "moved"
     return "stored" if await backend.put_head(child, expect=None) else "taken"

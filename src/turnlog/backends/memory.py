@@ -279,7 +279,7 @@ class MemoryBackend:
         with self._lock:
             self._marks.pop(run, None)
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Forked:
         """See SharedRuns.put_fork."""
         with self._lock:
             return await put_fork_in_steps(self, child, claim, shed=shed, expect=expect)

@@ -151,11 +151,12 @@ class SharedRuns(Protocol):
     async def forget_run(self, session_id: str, run: str) -> None:
         """Remove the mark of a run whose records are gone."""
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Forked:
         """Bring ``child`` to life together with its ``claim`` on the parent: "stored".
 
         "moved": the parent's run is closed, its head no longer names that run with ``shed`` messages shed, or it is not at the revision
-        ``expect``, where one is given. "taken": there is a session of the child's id, or the child's run is closed. One operation and
+        and the length of ``expect``, where that is given. (After a failover that lost what had been acknowledged, one revision may stand
+        for two states.) "taken": there is a session of the child's id, or the child's run is closed. One operation and
         one round trip where the engine can; elsewhere in the order claim, look at the parent, child, so that a crash leaves a claim to
         sweep and never a child without its records. After anything but "stored" the claim may be there: the caller releases it.
         """

@@ -53,6 +53,7 @@ class AsyncSessionStore(Portability, Labels, Sweeping):
         """Release the backend. Idempotent; every other verb then raises ClosedStoreError."""
         if not self._closed:
             self._closed = True
+            self._seen.clear()
             await self.backend.close()
 
     async def __aenter__(self) -> Self:

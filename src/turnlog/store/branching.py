@@ -84,10 +84,12 @@ class Branching(Reverting):
             if self._shared is None:
                 stored = await self._fork_copying(head, child)
             else:
-                stored = await self._fork_sharing(head, child, expect=seen.revision if seen else None)
+                stored = await self._fork_sharing(head, child, expect=seen)
             if stored:
-                self._seen.note(head)
+                if seen is None:
+                    self._seen.note(head)
                 return child_id
+            self._seen.forget(session_id)
         raise ConflictError(f"session {session_id!r} changes too fast to fork: try again", session_id=session_id)
 
     async def _fork_copying(self, head: Head, child: Head) -> bool:
@@ -100,12 +102,12 @@ class Branching(Reverting):
 
     def _remembered(self, session_id: str, index: int | None) -> Head | None:
         """The session's head as it was last seen, where a fork at ``index`` can go by that; the engine sees whether it is out of date."""
-        head = alive(self._seen.take(check_session_id(session_id)))
+        head = alive(self._seen.get(check_session_id(session_id)))
         if head is None or self._shared is None or head.path is not None or len(head.past) + 1 >= tree.MAX_PAST:
             return None
         return head if index is None or (type(index) is int and 0 <= index < head.count) else None
 
-    async def _fork_sharing(self, head: Head, child: Head, *, expect: str | None = None) -> bool:
+    async def _fork_sharing(self, head: Head, child: Head, *, expect: Head | None = None) -> bool:
         shared = self._shared
         assert shared is not None
         stop = tree.needed_stop(head, Position(child.past, child.past_count, child.path))

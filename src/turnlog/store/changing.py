@@ -30,7 +30,7 @@ class Changing(Core):
                 if after.run == before.run:
                     after = replace(after, counter=before.counter + 1, updated_at=time.time())
                 if await self.backend.put_head(after, expect=head.revision if head else None):
-                    self._seen.take(session_id)
+                    self._seen.forget(session_id)
                     return before, after
             if head is None:
                 await self._erase_expired(session_id)
@@ -46,6 +46,7 @@ class Changing(Core):
             await self._mark(head, closed=False)
             if not await self.backend.remove_head(head.session_id, head.run, expect=expect):
                 return False
+            self._seen.forget(head.session_id)
             await self._retire(head)
             return True
 

@@ -21,6 +21,9 @@ from turnlog.store.seen import Seen
 ATTEMPTS = 1_000
 """Lost compare-and-sets after which a verb gives up; each loss means that somebody else's change went through."""
 
+REMEMBERED = 128
+"""Sessions whose heads a store remembers."""
+
 
 class Core:
     """A store over ``backend``.
@@ -36,7 +39,7 @@ class Core:
         self.max_messages = max_messages
         self.ttl = check_ttl(ttl)
         self._shared: SharedRuns | None = backend if isinstance(backend, SharedRuns) and not backend.copies else None
-        self._seen = Seen()
+        self._seen = Seen(REMEMBERED if self._shared is not None else 0)
         self._closed = False
         self._direct: Core | None = None
         if hop and backend.blocking:

@@ -173,9 +173,10 @@ class Writing(Changing):
         if not records:
             return ""
         while True:
-            done = await self.backend.append(session_id, records, now=time.time(), expect=expect)
+            now = time.time()
+            done = await self.backend.append(session_id, records, now=now, expect=expect)
             if done is not None:
-                self._seen.grow(session_id, len(records), done)
+                self._seen.grow(session_id, len(records), done, now)
                 if self.max_messages is not None:
                     await self._retain_above(session_id, done.messages)
                 return done.revision
@@ -207,6 +208,7 @@ class Writing(Changing):
                     fresh = replace(fresh, born=head.born, created_at=head.created_at, parent=head.parent, ttl=head.ttl, fields=kept.fields)
                     await self._mark(head, closed=False)
                 if await self.backend.put_head(fresh, expect=head.revision if head else None, records=records):
+                    self._seen.forget(session_id)
                     if head is not None:
                         await self._retire(head)
                     return

@@ -19,7 +19,6 @@ from turnlog.backends.mongodb.heads import head_values
 from turnlog.backends.mongodb.lives import AGE, watch
 from turnlog.backends.mongodb.opening import claim_writes
 from turnlog.backends.mongodb.outcomes import AnswerLostError, TakenError
-from turnlog.backends.mongodb.records import revision_of
 from turnlog.backends.mongodb.rows import ATTEMPTS, Rows
 from turnlog.backends.port import Forked
 from turnlog.backends.text_keys import from_key, to_key
@@ -64,7 +63,7 @@ class Claims(Rows):
 
     # Forks ------------------------------------------------------------------------------------------------------------
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Forked:
         """See SharedRuns.put_fork.
 
         One command with three writes, each of which is made only after the one before: the claim; a note in the parent's head, which
@@ -75,9 +74,7 @@ class Claims(Rows):
         await self._server.get_ready()
         if self._server.driver.sharded:
             return await put_fork_in_steps(self, child, claim, shed=shed, expect=expect)
-        at = {} if expect is None else revision_of(expect)
-        if at is None:
-            return "moved"
+        at = {} if expect is None else {"run": expect.run, "counter": expect.counter, "length": expect.length}
         values = head_values(child)
         values |= await self._write_beginning(values, (), child.length)
         identity = ObjectId()

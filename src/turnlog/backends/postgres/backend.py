@@ -330,7 +330,7 @@ class PostgresBackend:
         """See SharedRuns.forget_run. Durable with any later commit."""
         await self._run(self._sql.forget, (run,))
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Forked:
         """See SharedRuns.put_fork."""
         values, lost = fork_values(child, claim, shed, expect), False
         while True:

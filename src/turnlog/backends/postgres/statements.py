@@ -63,7 +63,8 @@ _PUT_FORK = f"""
 WITH above AS (
     SELECT heads.run FROM {{s}}.runs AS runs, {{s}}.heads AS heads
     WHERE runs.run = %(above_run)s::text AND NOT closed AND heads.session_id = %(above_id)s::text AND heads.run = %(above_run)s::text
-        AND {_SHED} = %(shed)s::int8 AND (%(expect)s::text IS NULL OR heads.run || '.' || heads.counter = %(expect)s::text)
+        AND {_SHED} = %(shed)s::int8
+        AND (%(expect)s::text IS NULL OR concat_ws('.', heads.run, heads.counter, heads.length) = %(expect)s::text)
     FOR SHARE OF runs, heads
 ), born AS (
     INSERT INTO {{s}}.runs AS runs (run)
@@ -76,7 +77,9 @@ WITH above AS (
     SELECT %(above_run)s::text, run, %(above_key)s::text, %(child_key)s::text, %(stop)s::int8 FROM put
     ON CONFLICT (run, child_run) DO UPDATE SET stop = excluded.stop
 ) SELECT CASE WHEN EXISTS (SELECT FROM put) THEN 'stored' WHEN EXISTS (SELECT FROM above) THEN 'taken'
-    WHEN EXISTS (SELECT FROM {{s}}.runs WHERE run = %(above_run)s::text) THEN 'moved' ELSE 'unmet' END
+    WHEN NOT EXISTS (SELECT FROM {{s}}.runs WHERE run = %(above_run)s::text)
+        AND EXISTS (SELECT FROM {{s}}.heads WHERE session_id = %(above_id)s::text AND run = %(above_run)s::text) THEN 'unmet'
+    ELSE 'moved' END
 """
 _WORDS = {
     "{+words}": ", words",

@@ -36,10 +36,10 @@ def head_values(head: Head) -> dict[str, Any]:
     }
 
 
-def fork_values(child: Head, claim: Reference, shed: int, expect: str | None) -> dict[str, Any]:
+def fork_values(child: Head, claim: Reference, shed: int, expect: Head | None) -> dict[str, Any]:
     """The values of the statement that puts a fork."""
     above: dict[str, Any] = {"above_id": index_key(claim.session_id)[0], "above_run": claim.run, "above_key": to_key(claim.session_id)}
-    above |= {"shed": shed, "expect": None if expect is None else to_key(expect)}
+    above |= {"shed": shed, "expect": None if expect is None else f"{expect.revision}.{expect.length}"}
     return {**head_values(child), **above, "child_key": to_key(claim.child_id), "stop": claim.stop}
 
 

@@ -333,13 +333,13 @@ class RedisBackend:
         base, name, key = await self._place(session_id)
         await self._server.run(fork_scripts.FORGET_RUN, key, base, name, run)
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Forked:
         """See SharedRuns.put_fork."""
         above, _, key = await self._place(claim.session_id)
         base, name, head = await self._place(child.session_id)
         apart = self._server.line.spread and above != base
         text, token = pack_claim(claim, born=not apart), new_token()
-        expected = "" if expect is None else "=" + to_key(expect)
+        expected = "" if expect is None else f"={expect.revision}.{expect.length}"
         body = b""
         values: tuple[str | bytes | int, ...]
         while True:

@@ -7,10 +7,10 @@ from turnlog.backends.redis.lua import HEAD, INDEX, LEASE, Script
 _CLAIM = """
 -- Whether the head of `key` names `run` with `shed` messages shed: 'yes', 'moved', or 'look' where a head of format 1 does not tell.
 -- Then `body`, of a head that the caller has looked at, says so for as long as it is the body. Also gives the ttl of the head.
--- `expect`: the revision that it must have, behind "="; "" for any.
+-- `expect`: the revision and the length that it must have, behind "="; "" for any.
 local function names(key, run, shed, body, expect)
-  local head = redis.call('HMGET', key, 'run', 'shed', 'ttl', 'counter')
-  if head[1] ~= run or expect ~= '' and expect ~= '=' .. run .. '.' .. head[4] then return 'moved' end
+  local head = redis.call('HMGET', key, 'run', 'shed', 'ttl', 'counter', 'length')
+  if head[1] ~= run or expect ~= '' and expect ~= '=' .. run .. '.' .. head[4] .. '.' .. head[5] then return 'moved' end
   if not head[2] and body ~= '' and redis.call('HGET', key, 'body') == body then head[2] = shed end
   return not head[2] and 'look' or head[2] == shed and 'yes' or 'moved', head[3]
 end
@@ -28,6 +28,7 @@ ADD_REFERENCE = Script(
     + _CLAIM
     + """
 -- head of the parent; base, run, child run, claim, messages shed ("" to claim whatever the head says), body of the head, its revision
+-- and length or ""
 local base, run = ARGV[1], ARGV[2]
 if closed(base, run) then return 'moved' end
 if ARGV[5] ~= '' then
@@ -49,7 +50,7 @@ PUT_FORK = Script(
     + _CLAIM
     + """
 -- head of the child; base, child, token, seconds that a session may outlive its ttl, base and head of the parent, run, claim,
--- messages shed, body of the parent's head or "", its revision or "", the child's head
+-- messages shed, body of the parent's head or "", its revision and length or "", the child's head
 local base, above, key, run, child = ARGV[1], ARGV[5], ARGV[6], ARGV[7], ARGV[12]
 local token = base .. 'z:' .. ARGV[3]
 local said, ttl = names(key, run, ARGV[9], ARGV[10], ARGV[11])

@@ -247,7 +247,7 @@ class SqliteBackend:
         """See SharedRuns.forget_run."""
         self._write("DELETE FROM marks WHERE run = ?", (run,))
 
-    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: str | None = None) -> Forked:
+    async def put_fork(self, child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Forked:
         """See SharedRuns.put_fork."""
         with Transaction(self._connections):
             return await put_fork_in_steps(self, child, claim, shed=shed, expect=expect)

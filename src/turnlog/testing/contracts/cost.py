@@ -122,6 +122,7 @@ def list_page(trial: Trial) -> None:
             except Mismatch:
                 if time.monotonic() > until:
                     raise
+                time.sleep(SETTLING / 20)
             else:
                 return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -81,15 +82,23 @@ def fork_of_changed(trial: Trial) -> None:
         "was replaced": lambda name: other.set_chat_history(name, [{"role": "user", "content": text} for text in "xyz"]),
         "was deleted and created again": anew,
     }
-    for what, change in changes.items():
+    for (done, change), own in itertools.product(changes.items(), ("", ", and was written to by this one")):
+        what = f"{done}{own}"
         _fill(store, what, *"abc")
         store.fork_session(what)
         change(what)
+        if own:
+            _fill(store, what, "own", "words")
         child, parent = store.get_session(store.fork_session(what, title="T")), other.get_session(what)
         wanted = [message.content for message in parent.messages]
         same([message.content for message in child.messages], wanted, f"the fork of a session that {what}")
         same(child.metadata, parent.metadata, f"the metadata of the fork of a session that {what}")
     same(store.get_session(store.fork_session("got another title")).title, "Fork of Other", "the title of the fork")
+    for text in "abc":
+        _fill(store, "own", text)
+        same(
+            len(store.get_messages(store.fork_session("own"))), "abc".index(text) + 1, "the messages of a fork after an append of this one"
+        )
     _fill(other, "grew", "f")
     same(texts(store.get_chat_history(store.fork_session("grew", 5))), [*"abcdef"], "the fork at a message that another instance has added")
     other.delete_session("grew")

@@ -27,7 +27,7 @@ from bench.picture import picture
 from bench.plan import Plan
 from bench.reads import SOURCE, read_bars
 from bench.report import Results, bar_line, heading, page, peer_lines, summary
-from bench.server_report import database_lines, replaced, section
+from bench.server_report import database_lines, databases_page, replaced, section
 from bench.subjects import JSON, SQLITE
 
 DOCS = SOURCE.parent / "docs"
@@ -47,9 +47,10 @@ SERVERS = {
 }
 """Sections that start servers of their own, with their module and function: measured only where they are asked for."""
 PEERS, SERVER_PEERS = "peers", "server-peers"
+GUIDE = "choosing-a-backend.md"
 NEEDED_GB = 4
-WRITES = f"""write docs/benchmarks.md and docs/benchmarks.svg, which needs all parts; with --only {SERVER_PEERS} the databases' section of
-docs/choosing-a-backend.md and docs/databases.svg"""
+WRITES = f"""write docs/benchmarks.md and docs/benchmarks.svg, which needs all parts; with --only {" --only ".join(SERVERS)} the page
+docs/benchmarks-databases.md, with --only {SERVER_PEERS} the databases' section of docs/choosing-a-backend.md and docs/databases.svg"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -67,16 +68,27 @@ def main(arguments: list[str] | None = None) -> int:
         shutil.rmtree(scratch, ignore_errors=True)
     if options.json:
         options.json.write_text(json.dumps(results.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if options.write_docs and results.databases:
-        guide = DOCS / "choosing-a-backend.md"
-        guide.write_text(replaced(guide.read_text(encoding="utf-8"), section(results.databases)), encoding="utf-8")
-        (DOCS / "databases.svg").write_text(picture(results.databases.figures, first_colour=1), encoding="utf-8")
-        print("written: docs/choosing-a-backend.md, docs/databases.svg")
-    elif options.write_docs and not options.only:
-        (DOCS / "benchmarks.md").write_text(page(results), encoding="utf-8")
-        (DOCS / "benchmarks.svg").write_text(picture(results.peers), encoding="utf-8")
-        print("written: docs/benchmarks.md, docs/benchmarks.svg")
+    if options.write_docs:
+        print(f"written: {', '.join(_write_docs(results, options.only))}")
     return 1 if results.failures else 0
+
+
+def _write_docs(results: Results, only: list[str] | None) -> Iterator[str]:
+    """Write the pages that these parts make, and name them."""
+    if not only:
+        yield _written("benchmarks.md", page(results))
+        yield _written("benchmarks.svg", picture(results.peers))
+    elif {*SERVERS} <= {*only}:
+        yield _written("benchmarks-databases.md", databases_page(results))
+    if results.databases:
+        guide = (DOCS / GUIDE).read_text(encoding="utf-8")
+        yield _written(GUIDE, replaced(guide, section(results.databases)))
+        yield _written("databases.svg", picture(results.databases.figures, first_colour=1))
+
+
+def _written(name: str, text: str) -> str:
+    (DOCS / name).write_text(text, encoding="utf-8")
+    return f"docs/{name}"
 
 
 def run(plan: Plan, names: list[str], *, quick: bool) -> Results:
@@ -150,8 +162,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--write-docs", action="store_true", help=WRITES)
     parser.add_argument("--scratch", type=Path, default=Path("build/bench"), help="where to work, on the disk to measure (build/bench)")
     options = parser.parse_args(arguments)
-    if options.write_docs and options.only and SERVER_PEERS not in options.only:
-        parser.error(f"--write-docs needs all parts: leave out --only, or say --only {SERVER_PEERS} for the page of the databases")
+    if options.write_docs and options.only and SERVER_PEERS not in options.only and not {*SERVERS} <= {*options.only}:
+        parser.error(
+            f"--write-docs needs all parts of a page: leave out --only, or say --only {SERVER_PEERS}, or name {', '.join(SERVERS)}"
+        )
     return options
 
 

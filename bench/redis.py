@@ -24,7 +24,7 @@ from turnlog.backends.redis import RedisBackend
 from turnlog.store.aio import AsyncSessionStore
 from turnlog.store.sync import SessionStore
 
-GROUP = "redis"
+GROUP = "Redis"
 SERVERS = {"power": ("--appendonly", "yes", "--appendfsync", "always"), "memory": ()}
 """With an fsync before each answer, and with no file at all, where nothing hides what the client costs."""
 BEGUN = 10

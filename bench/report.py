@@ -157,11 +157,22 @@ def page(results: Results) -> str:
     """The page of the documentation."""
     short = " (quick run: shorter sessions, fewer rounds)" if results.quick else ""
     return PAGE.format(
-        bars="\n\n".join(f"### {group}\n\n{_bar_table(results.bars, group)}" for group in dict.fromkeys(bar.group for bar in results.bars)),
+        bars=bar_tables(results),
         summary=summary(results) + short,
         peers=_peer_table(results.peers),
-        machine="\n".join(f"- {name}: {value}" for name, value in results.machine.items()),
+        machine=machine_lines(results),
     )
+
+
+def bar_tables(results: Results) -> str:
+    """Every bar, a table for each group."""
+    groups = dict.fromkeys(bar.group for bar in results.bars)
+    return "\n\n".join(f"### {group}\n\n{_bar_table(results.bars, group)}" for group in groups)
+
+
+def machine_lines(results: Results) -> str:
+    """What it was measured on, as a list."""
+    return "\n".join(f"- {name}: {value}" for name, value in results.machine.items())
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.report import WIDTH, by_name, duration, times
+from bench.report import WIDTH, Results, bar_tables, by_name, duration, machine_lines, summary, times
 from bench.server_peers import Databases, Race
 from bench.server_writer import EACH, WRITERS
 
@@ -37,6 +37,44 @@ def database_lines(results: Databases) -> Iterator[str]:
     yield f"  {f'at {length:,} messages':{WIDTH - 16}}{'append':>9}{'x':>8}{'last 50':>11}{'x':>8}{'syncs':>13}  {WRITERS} writers keep"
     for name, (append, ratio, last, last_ratio, left, syncs) in _rows(results):
         yield f"  {name:{WIDTH - 16}}{append:>9}{ratio:>8}{last:>11}{last_ratio:>8}{syncs:>13}  {left}"
+
+
+PAGE = """# Benchmarks of the databases
+
+What turnlog costs on PostgreSQL, MongoDB and Redis, beside the bare drivers. `make bench-servers` starts private servers and measures all
+of it again, `make bench-servers ARGS=--write-docs` writes this page, and the
+[table of other stores](choosing-a-backend.md#beside-other-stores).
+
+## How it is measured
+
+As on [the other page](benchmarks.md): all sides in turn, in many short rounds; a ratio is taken within a round, and shown are the median,
+the lowest and the highest. The servers run on the machine that measures.
+
+- **Floor of an append**: the same rows, documents or keys, with the same indexes, by one bare statement or one round trip of the driver, as
+  durable.
+- **Words indexed**: beside the floor without words.
+- **Last 50**: beside a bare range read of that many records; turnlog reads the head first.
+- **Fork**: beside one small row, document or hash written by the driver, as durable.
+- **At once**: tasks of one event loop over an async store, beside the async driver with as many connections; time for one message.
+- **Pages**: 50 of one user's sessions, newest first.
+- **Bytes**: by the server's own figures.
+
+## Bars
+
+{bars}
+
+{summary}.
+
+## Measured on
+
+{machine}
+"""
+
+
+def databases_page(results: Results) -> str:
+    """The page of the documentation on what the databases cost."""
+    short = " (quick run: shorter sessions, fewer rounds)" if results.quick else ""
+    return PAGE.format(bars=bar_tables(results), summary=summary(results) + short, machine=machine_lines(results))
 
 
 SECTION = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 import bench.__main__ as command
 from bench import server_peers, server_report, server_sizes, server_writer
+from bench.measure import Bar
 from bench.picture import picture
 from bench.plan import Plan, Progress
 from bench.server_kept import PEERS, REDIS, Driven, Pairs, ServerPeer
@@ -163,6 +164,22 @@ def test_the_command_writes_the_section_of_the_page(tmp_path: Path, some: Databa
     assert (docs / "databases.svg").exists()
     assert not (docs / "benchmarks.md").exists()
     assert json.loads(target.read_text(encoding="utf-8"))["databases"]["races"]["another <one>"]["kept"] == 53
+
+
+def test_the_command_writes_the_page_of_the_databases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bars(name: str) -> tuple[Callable[[Plan], Iterator[Bar]], ...]:
+        return (lambda plan: iter([Bar(group=name, name="append", unit="x", value=1.25, low=1.0, high=1.5, limit=1.3)]),)
+
+    monkeypatch.setattr(command, "DOCS", tmp_path)
+    monkeypatch.setattr(command, "server_bars", bars)
+    parts = [word for name in command.SERVERS for word in ("--only", name)]
+    assert command.main(["--quick", *parts, "--write-docs", "--scratch", str(tmp_path / "work")]) == 0
+    page = (tmp_path / "benchmarks-databases.md").read_text(encoding="utf-8")
+    assert page.count("| append |") == len(command.SERVERS)
+    assert "5 of 5 bars hold" in page
+    assert not (tmp_path / "benchmarks.md").exists()
+    with pytest.raises(SystemExit):
+        command.main(["--only", "redis", "--write-docs"])
 
 
 def test_sessions_are_multiplied_by_the_database_and_listed(tiny: Plan) -> None:

@@ -83,6 +83,8 @@ class TestSchema:
         limited = Driven(PostgresBackend(f"postgresql://{role}:pw@{where}", schema=schema, durability="process"))
         assert limited.append("s", records(0, 1), now=1.0, expect=None) == Appended("r1.1", 1, False)
         assert limited.put_row("s", "r1", "undo", "k", "1") is True
+        with pytest.raises(StorageError, match="the account that owns them"):
+            limited.compact()
         limited.close()
         ask(f"DROP OWNED BY {role}")
         ask(f"DROP ROLE {role}")
@@ -181,8 +183,9 @@ class TestOptions:
 
 
 class TestPoolsOfTheCaller:
-    def test_a_pool_that_was_given_is_used_and_left_open(self, schema: str) -> None:
-        with ConnectionPool(shared_url(), min_size=1, max_size=4, open=True) as pool:
+    @pytest.mark.parametrize("autocommit", [False, True])
+    def test_a_pool_that_was_given_is_used_and_left_open(self, schema: str, autocommit: bool) -> None:
+        with ConnectionPool(shared_url(), min_size=1, max_size=4, open=True, kwargs={"autocommit": autocommit}) as pool:
             backend = Driven(PostgresBackend(client=pool, schema=schema, durability="process"))
             assert backend.backend.blocking is True
             backend.put_head(a_head(), expect=None)
@@ -192,19 +195,20 @@ class TestPoolsOfTheCaller:
             backend.compact()
             backend.close()
             with pool.connection() as connection:
-                assert connection.autocommit is False
+                assert connection.autocommit is autocommit
                 assert connection.execute("SELECT 1").fetchone() == (1,)
 
-    def test_an_async_pool_too(self, schema: str) -> None:
+    @pytest.mark.parametrize("autocommit", [False, True])
+    def test_an_async_pool_too(self, schema: str, autocommit: bool) -> None:
         async def work() -> None:
-            async with AsyncConnectionPool(shared_url(), min_size=1, max_size=4, open=False) as pool:
+            async with AsyncConnectionPool(shared_url(), min_size=1, max_size=4, open=False, kwargs={"autocommit": autocommit}) as pool:
                 backend = PostgresBackend(client=pool, schema=schema, durability="process")
                 assert backend.blocking is False
                 await backend.put_head(a_head(), expect=None)
                 await asyncio.gather(*(backend.append("s", [record(f"m{n}")], now=1.0, expect=None) for n in range(9)))
                 await backend.close()
                 async with pool.connection() as connection:
-                    assert connection.autocommit is False
+                    assert connection.autocommit is autocommit
                     cursor = await connection.execute(f"SELECT count(*) FROM {schema}.records".encode())
                     assert await cursor.fetchone() == (9,)
 

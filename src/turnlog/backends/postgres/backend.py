@@ -33,10 +33,11 @@ from typing import TYPE_CHECKING, Any
 from turnlog.backends.cursors import encode_cursor
 from turnlog.backends.head_json import decode_head
 from turnlog.backends.port import Appended, Forked, Match, Page, Query, RowKind
+from turnlog.backends.postgres import compacting
 from turnlog.backends.postgres.keys import index_key, prefix_bounds
 from turnlog.backends.postgres.opening import load_driver, open_server
 from turnlog.backends.postgres.outcomes import AnswerLostError, TakenError, UnindexedError
-from turnlog.backends.postgres.schema import DATA, Durability, Words, quoted, script
+from turnlog.backends.postgres.schema import Durability, Words, quoted, script
 from turnlog.backends.postgres.statements import Statements
 from turnlog.backends.postgres.values import claim, columns, conditions, fork_values, head_values, judge, parsed, words_text
 from turnlog.backends.text_keys import from_key, to_key
@@ -371,8 +372,7 @@ class PostgresBackend:
 
     async def compact(self) -> None:
         """See Backend.compact: rewrites each table without what was erased, under a lock on it, as long as that takes."""
-        tables = [f"VACUUM (FULL) {self._name}.{table}".encode() for table in DATA]
-        await self._server.run_for_long([self._sql.forget_idle_runs.encode(), *tables])
+        await compacting.compact(self._server, self._sql, self._name)
 
     async def close(self) -> None:
         """See Backend.close. A pool that was given stays open."""

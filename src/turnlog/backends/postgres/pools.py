@@ -80,6 +80,8 @@ class _AtHand:
         self._kept: list[Any] = []
         self._waiting = 0
         self._closed = False
+        self._autocommit = False
+        """What the connections of a caller's pool have, and get back."""
         self._lock = Lock()
         self._process = os.getpid()
 
@@ -170,6 +172,7 @@ class BlockingPool(_AtHand):
                         continue
                 if not is_stale(connection):
                     if not self.own:
+                        self._autocommit = connection.autocommit
                         connection.autocommit = True
                     return connection
                 connection.close()
@@ -188,7 +191,7 @@ class BlockingPool(_AtHand):
         if broken:
             connection.close()
         elif not self.own and not connection.closed:
-            connection.autocommit = False
+            connection.autocommit = self._autocommit
         self._pool.putconn(connection)
 
     async def run(self, connection: Any, statement: bytes, values: Any) -> Rows:
@@ -269,6 +272,7 @@ class AsyncPool(_AtHand):
                         continue
                 if not is_stale(connection):
                     if not self.own:
+                        self._autocommit = connection.autocommit
                         await connection.set_autocommit(True)
                     return connection
                 await connection.close()
@@ -281,7 +285,7 @@ class AsyncPool(_AtHand):
         if broken:
             await connection.close()
         elif not self.own and not connection.closed:
-            await connection.set_autocommit(False)
+            await connection.set_autocommit(self._autocommit)
         await self._pool.putconn(connection)
 
     async def run(self, connection: Any, statement: bytes, values: Any) -> Rows:

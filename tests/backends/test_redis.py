@@ -105,7 +105,6 @@ def test_options_in_the_url(redis_prefix: str) -> None:
         "http://host",
         "redis://host?wait=x",
         "redis://host?create=yes",
-        "redis://host?search=1",
         "redis://host?no_such_option=1",
         "redis://host:port",
         "redis://host/chats",

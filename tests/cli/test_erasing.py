@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from tests.cli.conftest import Run, on_terminal
-from turnlog.session import SessionStore
+from tests.servers.mongodb import new_prefix, shared_url
+from turnlog import backends
+from turnlog.backends.memory import MemoryBackend
+from turnlog.cli.commands import app
+from turnlog.cli.erasing import COMPACTED, ELSEWHERE, IN_FILES, left_of_the_erased
+from turnlog.session import SessionStore, open_store
 
 
 def test_delete_says_what_goes_and_what_stays(run: Run, store: SessionStore) -> None:
@@ -57,7 +64,32 @@ def test_erase_and_compact_leave_nothing_in_the_files(run: Run, url: str, store:
     run("erase", "secret", "--compact", "--yes")
     place = Path(url.partition("://")[2]).parent
     assert [path for path in place.rglob("*") if path.is_file() and b"the-secret-word" in path.read_bytes()] == []
-    assert "compacted" in run("erase", "--compact").stdout
+    assert run("erase", "--compact").stdout == f"compacted: {IN_FILES}\n"
+
+
+def test_erase_and_compact_promise_no_more_than_mongodb_keeps() -> None:
+    url = f"{shared_url()}?prefix={new_prefix()}"
+    with open_store(url) as store:
+        store.add_message("secret", "user", "the-secret-word")
+        done = CliRunner().invoke(app, ["--store", url, "erase", "secret", "--compact", "--yes"])
+        assert not store.session_exists("secret")
+    assert done.exit_code == 0
+    assert done.stdout == f"deleted secret\ncompacted: {COMPACTED['mongodb']}\n"
+    assert "may stay in the live data files" in done.stdout
+    assert IN_FILES not in done.stdout
+
+
+def test_what_a_compaction_leaves_is_said_of_every_backend() -> None:
+    folder = Path(backends.__file__).parent
+    assert {path.parent.name for path in folder.glob("*/backend.py")} | {"memory"} == set(COMPACTED)
+    with SessionStore(MemoryBackend()) as ours:
+        assert left_of_the_erased(ours) == COMPACTED["memory"]
+
+    class Brought(MemoryBackend):
+        """The backend of another package."""
+
+    with SessionStore(Brought()) as theirs:
+        assert left_of_the_erased(theirs) == ELSEWHERE
 
 
 def test_erase_needs_something_to_do(run: Run) -> None:

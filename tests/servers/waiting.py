@@ -22,11 +22,19 @@ def wait_until(done: Callable[[], bool], otherwise: Callable[[], str], *, second
         time.sleep(0.02)
 
 
-def launch(command: Sequence[str | Path], folder: Path, answers: Callable[[], bool], **options: Any) -> subprocess.Popen[bytes]:
-    """A server that answers; it writes to the file ``log`` of the folder. RuntimeError with the end of that where it does not come up."""
-    log = folder / "log"
+def launch(
+    command: Sequence[str | Path], folder: Path, answers: Callable[[], bool], *, install: str, **options: Any
+) -> subprocess.Popen[bytes]:
+    """A server that answers; it writes to the file ``log`` of the folder.
+
+    RuntimeError where it does not come up: with the end of the log, and with ``install``, how to get a server that does.
+    """
+    log, instead = folder / "log", f"if this server cannot run here, install another: {install}"
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
+        except OSError as error:
+            raise RuntimeError(f"{command[0]}: {error}\n{instead}") from error
     try:
         wait_until(lambda: process.poll() is not None or answers(), lambda: "it does not answer")
         if process.poll() is not None:
@@ -35,7 +43,7 @@ def launch(command: Sequence[str | Path], folder: Path, answers: Callable[[], bo
         process.kill()
         process.wait()
         if isinstance(error, RuntimeError):
-            raise RuntimeError(f"{command[0]}: {error}\n{log.read_text()[-3000:]}") from error
+            raise RuntimeError(f"{command[0]}: {error}\n{log.read_text()[-3000:]}\n{instead}") from error
         raise
     return process
 

@@ -79,7 +79,7 @@ class TestUrls:
             ("json:///dir?durability=maybe", "durability=power or durability=process"),
             ("sqlite:///file?cache=1", "durability=power or durability=process"),
             ("redis2://host", "no installed backend serves redis2:// (these do: json, memory, mongodb, "),
-            ("://x", "no installed backend serves"),
+            ("://x", "is no store URL"),
         ],
     )
     def test_what_names_no_store(self, url: str, text: str) -> None:

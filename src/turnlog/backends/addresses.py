@@ -8,8 +8,10 @@ _SECRET = re.compile("@|pass|pwd|secret", re.IGNORECASE)
 _SCHEME = re.compile("[A-Za-z][A-Za-z0-9+.-]*")
 _PLAIN = re.compile("[^:=]*")
 """What was given in place of a URL and names no user: a path, a word."""
-_SHORT_SCHEMES = ("json", "sqlite", "memory")
-"""What may follow these is a path, never a user."""
+_OF_PATHS = ("json", "sqlite", "memory")
+"""Schemes that a path follows, never a user."""
+_WITHOUT_FRAGMENT = ("mongodb", "postgres")
+"""Begin the schemes whose drivers know no fragment, so that a # may stand in a password, and take the first @ for the end of it."""
 _PORT = re.compile("[0-9]{0,5}")
 _LONGEST = 200
 
@@ -22,14 +24,12 @@ def shown(url: str) -> str:
 
     Where a URL is malformed nobody can tell what in it is a password, so all of it goes.
     """
-    scheme, mark, _ = url.partition("://")
-    known = scheme_of(url)
-    if not mark:
-        plain = _PLAIN.fullmatch(url) or scheme.partition(":")[0] in _SHORT_SCHEMES
-        return f"{url!r:.{_LONGEST}}" if plain and not _SECRET.search(url) else "this (it may hold a password, and is not shown)"
-    if known and not _SECRET.search(url):
+    if known := scheme_of(url):
+        return f"{url!r:.{_LONGEST}}" if not _SECRET.search(url) else f"this {known}:// URL (it may hold a password, and is not shown)"
+    begin, _, path = url.partition(":")
+    if _PLAIN.fullmatch(path if begin in _OF_PATHS else url) and not _SECRET.search(url):
         return f"{url!r:.{_LONGEST}}"
-    return f"this {known}:// URL (it may hold a password, and is not shown)" if known else "this (it may hold a password, and is not shown)"
+    return "this (it may hold a password, and is not shown)"
 
 
 def scheme_of(url: str) -> str:
@@ -44,6 +44,8 @@ def fault(url: str) -> str | None:
     A raw ``/`` in a password ends the hosts before it, and what is left of the password would be shown as a host and its port.
     """
     login, hosts, behind = _split(url)
+    if "@" in login and url.startswith(_WITHOUT_FRAGMENT):
+        return f"an @ stands in user or password: {SPELLED}"
     if "@" in behind:
         return f"an @ stands behind its hosts: {SPELLED}, and %40 for an @ that is meant there"
     # Imported here: only a URL needs it, and it would double what importing a store costs.
@@ -67,8 +69,7 @@ def hosts_of(url: str) -> str:
 def _split(url: str) -> tuple[str, str, str]:
     """User and password, hosts, and what follows these."""
     scheme, _, rest = url.partition("://")
-    # PyMongo and libpq know no fragment: with them a # may stand in a password.
-    end = re.search("[/?]" if scheme.startswith(("mongodb", "postgres")) else "[/?#]", rest)
+    end = re.search("[/?]" if scheme.startswith(_WITHOUT_FRAGMENT) else "[/?#]", rest)
     place = rest[: end.start()] if end else rest
     login, _, hosts = place.rpartition("@")
     return login, hosts, rest[len(place) :]

@@ -19,6 +19,22 @@ from turnlog.cli.sessions import SHOWN, complete_session, find, info_of
 from turnlog.cli.stores import Store
 from turnlog.session import SessionStore
 
+IN_FILES = "the live data files hold nothing of what was erased"
+COMPACTED = {
+    "json_file": IN_FILES,
+    "sqlite": IN_FILES,
+    "memory": "nothing of what was erased is left",
+    "redis": "memory and the live files of the primaries hold nothing of what was erased; files of replicas, and backups, may",
+    "postgres": "the live tables hold nothing of what was erased; write-ahead log, standbys and backups may, until they are recycled",
+    "mongodb": (
+        "no document holds anything of what was erased, and the server gives back free space where there is much; the blocks that it "
+        "keeps it does not wipe, so bytes may stay in the live data files until it writes over them, and longer in oplog and backups"
+    ),
+}
+"""By backend of turnlog's, what holds after a compaction; docs/choosing-a-backend.md and docs/stores.md have it in tables."""
+ELSEWHERE = "its backend did what it can; whether bytes of what was erased stay in its files, its own documentation says"
+"""The same for a backend that a package brings."""
+
 Sessions = Annotated[
     list[str], typer.Argument(metavar="SESSION", help="Session ids, or their beginnings.", autocompletion=complete_session)
 ]
@@ -54,7 +70,7 @@ def erase(
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Erase the messages only; id, title and metadata stay.")] = False,
     compact: Annotated[
-        bool, typer.Option("--compact", help="Also rewrite the live data files, so that nothing of what was erased stays in them.")
+        bool, typer.Option("--compact", help="Also rewrite the live data files, and say what may still hold what was erased.")
     ] = False,
     user: Annotated[str | None, typer.Option("--user", metavar="NAME", help="Erase the sessions of this user.")] = None,
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Erase the sessions of this agent.")] = None,
@@ -66,9 +82,9 @@ def erase(
 ) -> None:
     """Erase sessions or their messages, and what is left of them.
 
-    Of --user, --agent and --older-than all that are given must hold. --compact also removes what earlier erasures left in the
-    live data files. Erased messages are at once out of reach, unless a fork still shows them. What logs and backups of an
-    engine hold stays there.
+    Of --user, --agent and --older-than all that are given must hold. --compact also sees to what earlier erasures left in the
+    live data files, and says how far that goes on the store's engine. Erased messages are at once out of reach, unless a fork
+    still shows them. What logs and backups of an engine hold stays there.
     """
     where = Where.of(user, agent, older_than)
     if where and (sessions or clear):
@@ -98,7 +114,14 @@ def erase(
         with waiting("erasing"):
             if sweep is not None:
                 sweep(compact=True)
-                print("compacted: the live data files hold nothing of what was erased")
+                print(f"compacted: {left_of_the_erased(opened)}")
+
+
+def left_of_the_erased(store: Store) -> str:
+    """What a compaction leaves of what was erased, as far as it is sure."""
+    module = type(store.backend).__module__ if isinstance(store, SessionStore) else ""
+    engine = module.removeprefix("turnlog.backends.") if module.startswith("turnlog.backends.") else ""
+    return COMPACTED.get(engine.partition(".")[0], ELSEWHERE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import typer
 
+from turnlog.backends.addresses import shown
 from turnlog.protocols import AsyncSessionStoreProtocol
 from turnlog.session import AdaptedStore, AsyncAdaptedStore, AsyncSessionStore, SessionStore, adapt_store, open_store
 from turnlog.session.databases import ENGINES
@@ -43,7 +44,7 @@ def open_any(url: str | None) -> Iterator[Store]:
 def made_of(name: str) -> tuple[Any, SessionStore | AdaptedStore | AsyncAdaptedStore]:
     """What ``PACKAGE.MODULE:NAME`` makes, and the same adapted. Raises typer.BadParameter for a name that gives no store."""
     if name.partition(":")[0] in ("json", "sqlite", "memory", *ENGINES):
-        text = f"{name} is no store URL: one begins like sqlite:///dir/file, sqlite://./file, memory:// or redis://host"
+        text = f"{shown(name)} is no store URL: one begins like sqlite:///dir/file, sqlite://./file, memory:// or redis://host"
         raise typer.BadParameter(text, param_hint="'--store'")
     # Imported here, as what follows for async stores: few command lines need it, and each would wait for it.
     from turnlog.testing.targets import load

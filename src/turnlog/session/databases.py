@@ -1,6 +1,6 @@
 """The stores on database servers under the names people import: Redis, MongoDB, PostgreSQL; sync and async.
 
-Of ``ttl`` see DefaultSessionStore; ``search=True`` among the options keeps an index of words for ``search``.
+Of ``ttl`` see DefaultSessionStore; ``search=True`` among the options keeps an index of words for ``search`` where the engine can.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ ENGINES = {
     "redis": ("turnlog.backends.redis", "RedisBackend", "redis"),
     "rediss": ("turnlog.backends.redis", "RedisBackend", "redis"),
     "redis+cluster": ("turnlog.backends.redis", "RedisBackend", "redis"),
+    "rediss+cluster": ("turnlog.backends.redis", "RedisBackend", "redis"),
     "redis+sentinel": ("turnlog.backends.redis", "RedisBackend", "redis"),
+    "rediss+sentinel": ("turnlog.backends.redis", "RedisBackend", "redis"),
     "mongodb": ("turnlog.backends.mongodb", "MongoBackend", "mongodb"),
     "mongodb+srv": ("turnlog.backends.mongodb", "MongoBackend", "mongodb"),
     "postgresql": ("turnlog.backends.postgres", "PostgresBackend", "postgres"),
@@ -37,12 +39,21 @@ def server_backend(scheme: str, url: str | None, client: Any = None, *, asynchro
 class RedisSessionStore(SessionStore):
     """All sessions on a Redis or Valkey server, Cluster or Sentinel group; forks share messages. Needs the extra ``redis``.
 
-    ``url``: ``redis://``, ``rediss://``, ``redis+cluster://`` or ``redis+sentinel://``; or ``client``, a redis-py client of yours that
-    stays open. ``options`` are those of ``turnlog.backends.redis.RedisBackend``: ``prefix``, ``wait``, ``timeout`` and more.
+    ``url``: ``redis://``, ``redis+cluster://`` or ``redis+sentinel://``, with ``rediss`` for TLS; or ``client``, a redis-py client of yours
+    that stays open. ``options`` are those of ``turnlog.backends.redis.RedisBackend``: ``prefix``, ``wait``, ``timeout`` and more.
+    ``search`` is taken as by the other stores and changes nothing: there is no index of words on Redis, so ``search()`` reads the 10,000
+    sessions changed last.
     """
 
     def __init__(
-        self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, ttl: float | None = None, **options: Any
+        self,
+        url: str | None = None,
+        max_messages: int | None = None,
+        *,
+        client: Any = None,
+        ttl: float | None = None,
+        search: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(server_backend("redis", url, client, asynchronous=False, **options), max_messages, ttl=ttl)
 
@@ -51,7 +62,14 @@ class AsyncRedisSessionStore(AsyncSessionStore):
     """RedisSessionStore for event loops; a ``client`` is one of ``redis.asyncio``."""
 
     def __init__(
-        self, url: str | None = None, max_messages: int | None = None, *, client: Any = None, ttl: float | None = None, **options: Any
+        self,
+        url: str | None = None,
+        max_messages: int | None = None,
+        *,
+        client: Any = None,
+        ttl: float | None = None,
+        search: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(server_backend("redis", url, client, asynchronous=True, **options), max_messages, ttl=ttl)
 

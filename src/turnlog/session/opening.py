@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from turnlog.backends.addresses import fault, scheme_of, shown
 from turnlog.errors import SessionError, UnsupportedVerbError
 from turnlog.session.databases import ENGINES
 from turnlog.session.stores import DefaultSessionStore, HierarchicalSessionStore, json_backend, memory_backend, sessions_dir, sqlite_backend
@@ -52,8 +53,9 @@ def open_backend(url: str | None = None, *, asynchronous: bool = False) -> Backe
     url = url or os.environ.get("TURNLOG_STORE")
     if not url:
         return json_backend(None, 5.0, "power")
+    scheme = _scheme(url)
     url, _ = _without_ttl(url)
-    scheme, rest = _scheme(url), url.partition("://")[2]
+    rest = url.partition("://")[2]
     if scheme == "memory":
         return memory_backend()
     if scheme in ("json", "sqlite"):
@@ -62,7 +64,7 @@ def open_backend(url: str | None = None, *, asynchronous: bool = False) -> Backe
         search = options.pop("search", "0") if scheme == "sqlite" else "0"
         if durability not in ("power", "process") or search not in ("0", "1") or options:
             known = "durability=power or durability=process, ttl" + (", and search=0 or search=1" if scheme == "sqlite" else "")
-            raise StoreUrlError(f"{url!r:.200}: the options here are {known}", scheme=scheme)
+            raise StoreUrlError(f"{shown(url)}: the options here are {known}", scheme=scheme)
         return json_backend(path, 5.0, durability) if scheme == "json" else sqlite_backend(path, 5.0, durability, search=search == "1")
     if scheme in ENGINES:
         opener: Backend = importlib.import_module(ENGINES[scheme][0]).open_backend(url, asynchronous=asynchronous)
@@ -75,9 +77,10 @@ def schema_text(url: str) -> str:
 
     No connection is made. Raises StoreUrlError, UnsupportedVerbError where nothing is to be made, ImportError without the driver.
     """
-    url, _ = _without_ttl(url)
     scheme = _scheme(url)
+    url, _ = _without_ttl(url)
     if scheme == "sqlite":
+        _place(url, url.partition("://")[2])
         module: Any = importlib.import_module("turnlog.backends.sqlite")
     elif scheme in ENGINES:
         module = importlib.import_module(ENGINES[scheme][0])
@@ -125,16 +128,19 @@ def _without_ttl(url: str) -> tuple[str, float | None]:
     try:
         ttl = check_ttl(float(ttls[-1]))
     except ValueError:
-        text = f"ttl={ttls[-1]!r:.40} in a store URL: write seconds above 0, such as ttl=3600"
-        raise StoreUrlError(text, scheme=url.partition(":")[0]) from None
+        text = f"the ttl of {shown(url)} is no number of seconds above 0: write such as ttl=3600"
+        raise StoreUrlError(text, scheme=scheme_of(url)) from None
     rest = "&".join(option for option in options if not option.startswith("ttl="))
     return place + (mark + rest if rest else ""), ttl
 
 
 def _scheme(url: str) -> str:
-    scheme, separator, _ = url.partition("://")
-    if not separator:
-        raise StoreUrlError(f"{url!r:.80} is no store URL: write json:///dir, sqlite:///file or memory://", scheme="")
+    """The scheme of a store URL. Raises StoreUrlError for what is none, and for a server's URL whose parts cannot be told apart."""
+    scheme = scheme_of(url)
+    if not scheme:
+        raise StoreUrlError(f"{shown(url)} is no store URL: write json:///dir, sqlite:///file or memory://", scheme="")
+    if scheme in ENGINES and (wrong := fault(url)):
+        raise StoreUrlError(f"this {scheme}:// URL cannot be taken: {wrong}", scheme=scheme)
     return scheme
 
 
@@ -145,10 +151,10 @@ def _place(url: str, rest: str) -> tuple[str, dict[str, str]]:
     path, _, query = rest.partition("?")
     path = os.path.expanduser(unquote(path))
     if not path or path == "/":
-        raise StoreUrlError(f"{url!r:.80} names no place: write json:///dir or sqlite:///file", scheme=url.partition(":")[0])
+        raise StoreUrlError(f"{shown(url)} names no place: write json:///dir or sqlite:///file", scheme=url.partition(":")[0])
     if not path.startswith(("/", "./", "../")):
         raise StoreUrlError(
-            f"{url!r:.80} is neither absolute nor marked as relative: write ///dir for an absolute path, //./dir for a relative one",
+            f"{shown(url)} is neither absolute nor marked as relative: write ///dir for an absolute path, //./dir for a relative one",
             scheme=url.partition(":")[0],
         )
     return path, dict(parse_qsl(query))

@@ -77,7 +77,8 @@ def _unlogged() -> Iterator[None]:
 def _opened(kind: Any, url: str, settings: Document) -> Any:
     try:
         return kind(url, **settings)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError) as error:
+        # An OSError: a file of certificates that the address names is not there.
         raise ConfigurationError(str(error)) from error
 
 

@@ -133,9 +133,11 @@ class Server:
         """The error of ours for one of the driver's. Texts of the server stay out: they may hold what was to be stored."""
         name = type(error).__name__
         if isinstance(error, driver_errors.ServerSelectionTimeoutError | driver_errors.WaitQueueTimeoutError):
-            busy = isinstance(error, driver_errors.WaitQueueTimeoutError)
-            text = "had no free connection: raise pool_size" if busy else "cannot be reached: is it running?"
-            return self._away(f"{text} ({name})")
+            if isinstance(error, driver_errors.WaitQueueTimeoutError):
+                return self._away(f"had no free connection: raise pool_size ({name})")
+            if "SSL" in str(error) or "certificate" in str(error):
+                return self._away(f"cannot be reached by TLS: see tls and tlsCAFile in its address, and the server's certificate ({name})")
+            return self._away(f"cannot be reached: is it running, and does it speak TLS where that is asked for? ({name})")
         if isinstance(error, driver_errors.NetworkTimeout):
             return self._away("did not answer in time; what was sent may have been stored")
         code = getattr(error, "code", None)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from turnlog.backends.addresses import fault, scheme_of
 from turnlog.errors import UnsupportedVerbError
 
 OWN_OPTIONS = ("schema", "durability", "pool_size", "timeout", "create", "search")
@@ -27,6 +28,7 @@ class Address(NamedTuple):
 
 def split_url(url: str) -> tuple[str, dict[str, Any]]:
     """The URL without turnlog's own options, and these as arguments of PostgresBackend. Raises UnsupportedVerbError."""
+    check(url)
     plain, mark, query = url.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     rest = [(name, value) for name, value in pairs if name not in OWN_OPTIONS]
@@ -41,15 +43,16 @@ def split_url(url: str) -> tuple[str, dict[str, Any]]:
     except (ValueError, KeyError) as error:
         text = "of a PostgreSQL store's URL, pool_size is a number, timeout a number of seconds, create and search are true or false"
         raise UnsupportedVerbError(text, verb="open", reason="no such option") from error
-    return (f"{plain}?{urlencode(rest)}" if rest else plain) if mark else url, options
+    return (f"{plain}?{urlencode(rest, quote_via=quote)}" if rest else plain) if mark else url, options
 
 
 def address(url: str, timeout: float) -> Address:
     """How to connect: what ``url`` says, and limits in time where it says nothing. Raises UnsupportedVerbError for what is none."""
+    check(url)
     try:
         given = conninfo_to_dict(url)
-    except ProgrammingError:
-        # libpq's own message may repeat the URL, and with it the password.
+    except (ProgrammingError, UnicodeError):
+        # Their own messages may repeat the URL, and with it the password.
         text = "this is no PostgreSQL address: write postgresql://user:password@host:port/database, and options as libpq names them"
         raise UnsupportedVerbError(text, verb="open", reason="no address") from None
     settings = f"-c statement_timeout={max(1, int(timeout * 1000))} {SETTINGS}"
@@ -63,6 +66,13 @@ def address(url: str, timeout: float) -> Address:
     }
     always = {"client_encoding": "utf8", "options": " ".join(filter(None, [str(given.get("options") or ""), settings]))}
     return Address(make_conninfo(url, **{name: value for name, value in ours.items() if name not in given}, **always), named(given))
+
+
+def check(url: str) -> None:
+    """Refuse a URL in which a part of the password could pass for a host. Raises UnsupportedVerbError."""
+    # What is no URL is a list of name=value, in which a password cannot be mistaken.
+    if scheme_of(url) and (wrong := fault(url)):
+        raise UnsupportedVerbError(f"this PostgreSQL address cannot be taken: {wrong}", verb="open", reason="no address")
 
 
 def named(given: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ _LAYOUT = """\
 #
 # Everything else comes to be with the first session. The server: maxmemory-policy noeviction; appendonly yes, with appendfsync always
 # where what is acknowledged must survive power loss. The user of the store needs these keys, and besides the commands on them
-#   ACL SETUSER <name> {access} +@read +@write +@connection +@scripting +wait +info
+#   ACL SETUSER <name> {access} +@read +@write +@connection +@scripting +wait +info{cluster}
 # and for the sweep +scan, for its compact=True also +config|get +bgrewriteaof +bgsave.
 #
 # Keys. <base> is {bases}; a session lies in the shard of the CRC-32 of its id.
@@ -54,6 +54,8 @@ def schema_text(url: str) -> str:
         word="shard" if shards == 1 else "shards",
         prefix=prefix,
         commands=commands,
+        # Which server has which key, the driver asks of the servers.
+        cluster=" +cluster|slots" if url.partition("://")[0].endswith("+cluster") else "",
         access=f"~{{{prefix}}}:* ~{{{prefix}.*}}:*",
         bases=first if shards == 1 else f"one of {first} to {last}",
         kinds="snapshot, undo, path, draft or turn",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ssl
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from turnlog.backends.redis.keys import format_key
@@ -26,7 +28,10 @@ class Server:
         self.wait = wait
         self._patience = patience
         self._closed = False
+        self._heard = False
         self._errors = driver("redis.exceptions")
+        errors = self._errors
+        self._broken = (errors.ConnectionError, errors.TimeoutError, errors.RedisClusterException, errors.InvalidResponse, OSError)
 
     async def open(self, prefix: str, shards: int, *, create: bool) -> int:
         """The number of shards of the store under ``prefix``, which comes to be, or to the newest format, unless ``create`` is false.
@@ -84,17 +89,22 @@ class Server:
             # WAIT asks for what this connection has written; so something is written even when the commands found all done.
             hint = f"{key.partition('}')[0]}}}:wait"
             sent = [*commands, ("SET", hint, ""), ("WAIT", self.wait, int(self._patience * 1000))]
+        # What the caller is about to handle is no cause of ours.
+        outside = sys.exception()
         error: Exception | None = None
         for attempt in range(ATTEMPTS):
             try:
                 if attempt:
                     await self.line.refresh()
                 replies = await self._once(key, sent)
-            except (self._errors.ConnectionError, self._errors.TimeoutError, self._errors.RedisClusterException, OSError) as failure:
-                if isinstance(failure, SessionError | self._errors.AuthenticationError):
-                    raise self._named(failure) from failure
+            except self._broken as failure:
+                if isinstance(failure, SessionError):
+                    raise
+                if (refusal := self._refusal(failure, outside)) is not None:
+                    raise self._named(refusal) from failure
                 error = failure
                 continue
+            self._heard = True
             wrong = next((reply for reply in replies if isinstance(reply, self._errors.ResponseError)), None)
             if not self._elsewhere(wrong):
                 if wrong is not None:
@@ -103,7 +113,9 @@ class Server:
                 return replies[: len(commands)]
             error = wrong
         assert error is not None
-        raise self._named(error) from error
+        raised = self._named(error) if self._elsewhere(error) else self._away(error, outside)
+        # What older versions of redis-py say of Sentinels holds their password.
+        raise raised from None if _is_no_primary(error) else error
 
     async def _once(self, key: str, commands: Sequence[Command]) -> list[Any]:
         line = self.line
@@ -146,6 +158,8 @@ class Server:
             return error
         if isinstance(error, errors.AuthenticationError):
             return StorageError(f"{host} refuses the name or the password: check the URL", host=host)
+        if "cluster support disabled" in str(error):
+            return StorageError(f"{host} is no Cluster: write redis:// or rediss:// in the URL", host=host)
         if isinstance(error, errors.ResponseError) and not self._elsewhere(error):
             # redis-py takes the code off the texts of the errors that it has classes for.
             kinds = {errors.OutOfMemoryError: "OOM", errors.NoPermissionError: "NOPERM"}
@@ -162,8 +176,73 @@ class Server:
                 "BUSY": "a script keeps it busy: try again",
             }.get(code, "see its log")
             return StorageError(f"{host} refused a command ({code}): {fix}", host=host, code=code)
-        if isinstance(error, errors.TimeoutError):
-            return BackendUnavailableError(f"{host} did not answer in time: what was sent may or may not be stored", host=host)
-        if isinstance(error, errors.MaxConnectionsError) or "No connection available" in str(error):
-            return BackendUnavailableError(f"all connections to {host} are in use: raise max_connections", host=host)
-        return BackendUnavailableError(f"{host} cannot be reached, or broke off: see that the server runs", host=host)
+        return BackendUnavailableError(
+            f"{host} is a replica, or a Cluster without a server for the key: see that it has a primary", host=host
+        )
+
+    def _refusal(self, failure: Exception, outside: BaseException | None) -> Exception | None:
+        """What a server answered, where redis-py makes of that a failure to connect."""
+        errors = self._errors
+        answers = (errors.AuthenticationError, errors.ResponseError)
+        kinds = answers if isinstance(failure, errors.RedisClusterException) else answers[:1]
+        return next((each for each in _below(failure, outside) if isinstance(each, kinds)), None)
+
+    def _away(self, error: Exception, outside: BaseException | None) -> SessionError:
+        """The error of ours for a server that gave no answer, or none that can be used."""
+        errors, host, causes = self._errors, self.line.host, list(_below(error, outside))
+        tls = next((each for each in causes if isinstance(each, ssl.SSLError)), None)
+        text = f"{host} cannot be reached, or broke off: see that the server runs"
+        if _is_no_primary(error):
+            return _no_primary(str(error), host)
+        if isinstance(tls, ssl.SSLCertVerificationError):
+            why = f"its certificate is not trusted here ({tls.verify_message})"
+            text = f"TLS with {host} failed, {why}: see ssl_ca_certs, and that the certificate is for this host"
+        elif tls is not None and not (self._heard and isinstance(tls, ssl.SSLEOFError | ssl.SSLZeroReturnError)):
+            text = f"TLS with {host} failed ({tls.reason}): see that this port speaks TLS, and the certificates in the URL"
+        elif isinstance(error, errors.MaxConnectionsError) or "No connection available" in str(error):
+            text = f"all connections to {host} are in use: raise max_connections"
+        elif isinstance(error, errors.InvalidResponse):
+            text = f"what answers at {host} does not speak as Redis does: see the port"
+        elif any(isinstance(each, FileNotFoundError) for each in causes):
+            text = (
+                f"on the way to {host} a file is missing: see the path of the socket, or those of certificates in ssl_ca_certs and the like"
+            )
+        elif any(isinstance(each, errors.TimeoutError) for each in causes):
+            text = f"{host} did not answer in time: "
+            text += (
+                "what was sent may or may not be stored"
+                if self._heard
+                else "see that the server runs, and where TLS is asked for, that it speaks TLS there"
+            )
+        elif not self._heard and all(
+            isinstance(each, ConnectionResetError | BrokenPipeError) for each in causes if isinstance(each, OSError)
+        ):
+            text = (
+                f"{host} broke off before its first answer: see that the server runs, and whether it wants TLS, as by rediss:// in the URL"
+            )
+        return BackendUnavailableError(text, host=host)
+
+
+def _below(error: BaseException, outside: BaseException | None) -> Iterator[Any]:
+    """An error and what led to it, down to what was being handled ``outside``."""
+    below: BaseException | None = error
+    while below is not None and below is not outside:
+        yield below
+        below = below.__cause__ or below.__context__
+
+
+def _is_no_primary(error: Exception) -> bool:
+    """Whether no Sentinel named a primary; redis-py has a class of this name for plain Python and one for event loops."""
+    return type(error).__name__ == "MasterNotFoundError"
+
+
+def _no_primary(said: str, host: str) -> SessionError:
+    """The error of ours for Sentinels that named no primary; redis-py has each one's failure in its text, without the reason."""
+    if "AuthenticationError" in said:
+        return StorageError(
+            f"{host} refuses the name or the password of Sentinel: check sentinel_username and sentinel_password", host=host
+        )
+    if "Error" in said:
+        text = f"{host} cannot be reached: see that Sentinel runs there, and if TLS is asked for, that TLS does not fail (see ssl_ca_certs)"
+        return BackendUnavailableError(text, host=host)
+    return BackendUnavailableError(f"the Sentinels at {host} know no such service with a primary that is up: see the URL", host=host)

@@ -212,6 +212,7 @@ PLANTED = {
         """
         import demo.scenes.survive
         import demo.storm
+        demo.storm.PATIENCE = 3.0
         def fail(store, key, size):
             raise OSError("disk on fire")
         demo.storm.store_turn = fail

@@ -132,7 +132,8 @@ class Server:
 
     def unreachable(self, error: Exception) -> BackendUnavailableError:
         """There is no connection, and why. libpq names host, port, user and database, never the password."""
-        return BackendUnavailableError(f"PostgreSQL at {self.where} cannot be reached: {error}", host=self.where)
+        why = " ".join(str(error).split())
+        return BackendUnavailableError(f"PostgreSQL at {self.where} cannot be reached: {why}", host=self.where)
 
     def _none_free(self, failed: int) -> BackendUnavailableError:
         if self.pool.failed > failed:

@@ -161,7 +161,9 @@ def killed_branching(trial: Trial) -> None:
             seen = check_whole_turns(store.get_chat_history(name))
             same(seen[: len(acknowledged)], acknowledged, "the acknowledged turns")
             holds(len(seen) <= len(acknowledged) + 1, "at most one turn that was not acknowledged", seen[len(acknowledged) :])
-            for child in store.get_children(name):
+            children = store.get_children(name)
+            # The newest, which the kill met, and some of the others: a quick store makes more of them than can be read in minutes.
+            for child in [*children[-10:], *trial.random.sample(children, min(30, len(children)))]:
                 check_whole_turns(store.get_chat_history(child))
             store.add_messages(name, turn("after", 0))
             same(check_whole_turns(store.get_chat_history(name)), [*seen, "after 0"], "the turns after going on")

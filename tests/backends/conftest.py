@@ -96,7 +96,7 @@ def one_commit(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Drive
     yield from _made(request.param, tmp_path)
 
 
-def _opening(make: Callable[..., Any]) -> Iterator[Callable[..., Driven]]:
+def openings(make: Callable[..., Any]) -> Iterator[Callable[..., Driven]]:
     """What opens backends with options beside those of ``make``; all are closed afterwards."""
     opened = []
 
@@ -118,7 +118,7 @@ def mongodb_prefix() -> str:
 @pytest.fixture
 def mongodb_again(mongodb_prefix: str) -> Iterator[Callable[..., Driven]]:
     """Opens MongoDB backends on one prefix; all are closed afterwards."""
-    yield from _opening(partial(MongoBackend, mongodb_servers.shared_url(), prefix=mongodb_prefix, durability="process"))
+    yield from openings(partial(MongoBackend, mongodb_servers.shared_url(), prefix=mongodb_prefix, durability="process"))
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def redis_prefix() -> str:
 @pytest.fixture
 def redis_again(redis_prefix: str) -> Iterator[Callable[..., Driven]]:
     """Opens Redis backends on one prefix; all are closed afterwards."""
-    yield from _opening(partial(RedisBackend, redis_servers.shared_url(), prefix=redis_prefix))
+    yield from openings(partial(RedisBackend, redis_servers.shared_url(), prefix=redis_prefix))
 
 
 @pytest.fixture

@@ -151,6 +151,10 @@ class TestOptions:
         driven.close()
         assert open_backend(f"{shared_url()}?prefix={mongodb_prefix}", asynchronous=True).blocking is False
 
+    def test_the_class_takes_as_arguments_what_open_store_takes_from_an_address(self) -> None:
+        with pytest.raises(UnsupportedVerbError, match="prefix in this address would be ignored"):
+            MongoBackend("mongodb://127.0.0.1/db?prefix=mine&tls=false")
+
     @pytest.mark.parametrize(
         "option", ["pool_size=many", "timeout=soon", "create=perhaps", "durability=none", "prefix=a%24b", "prefix=a%00b"]
     )

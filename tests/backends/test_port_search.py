@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.backends.conftest import Driven
+from tests.backends.conftest import Driven, openings
 from tests.backends.samples import a_head, records, run_threads
 from tests.servers import mongodb as mongodb_servers
 from tests.servers import postgres as postgres_servers
@@ -45,16 +45,7 @@ PLACES: dict[str, Callable[[Path], Callable[..., Any]]] = {"sqlite": _sqlite, "p
 @pytest.fixture(params=PLACES)
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens backends on one new place; all are closed afterwards."""
-    make = PLACES[request.param](tmp_path)
-    opened: list[Driven] = []
-
-    def opening(**options: Any) -> Driven:
-        opened.append(Driven(make(**options)))
-        return opened[-1]
-
-    yield opening
-    for each in opened:
-        each.close()
+    yield from openings(PLACES[request.param](tmp_path))
 
 
 @pytest.fixture

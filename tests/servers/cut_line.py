@@ -6,8 +6,9 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
+
+from tests.servers.front import HOST, Front, end
 
 CHUNK = 1 << 16
 
@@ -15,19 +16,15 @@ Moment = Literal["request", "answer"]
 """Before what the client sent goes on to the server, or after the server has answered and before the client hears it."""
 
 
-class CutLine:
+class CutLine(Front):
     """Passes every byte on between clients of ``port`` and the server at ``target``, until told to cut."""
 
     def __init__(self, target: int, *, only: bytes = b"") -> None:
         """``only``: what a request must hold to be cut."""
-        self._target = target
+        super().__init__(target)
         self._only = only
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
         self._lock = threading.Lock()
         self._next: tuple[Moment, Callable[[], None] | None] | None = None
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
         self._silent = False
         self._unheard: set[socket.socket] = set()
         self.cuts = 0
@@ -50,44 +47,21 @@ class CutLine:
             self._silent = False
             owed = list(self._unheard)
         for client in owed:
-            _end(client)
+            end(client)
 
-    def __enter__(self) -> Self:
-        self._start(self._accept)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for each in self._sockets:
-            _end(each)
-        for thread in self._threads:
-            thread.join()
-        for each in self._sockets:
-            each.close()
-
-    def _start(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
-                # As the server would refuse it itself.
-                client.close()
-                continue
-            self._sockets += [client, server]
-            answered = threading.Event()
-            losing = threading.Event()
-            self._start(self._ask, client, server, answered, losing)
-            self._start(self._answer, client, server, answered, losing)
+    def take(self, client: socket.socket) -> None:
+        """See Front.take."""
+        try:
+            server = socket.create_connection((HOST, self._target))
+        except OSError:
+            # As the server would refuse it itself.
+            client.close()
+            return
+        self._sockets.append(server)
+        answered = threading.Event()
+        losing = threading.Event()
+        self.start(self._ask, client, server, answered, losing)
+        self.start(self._answer, client, server, answered, losing)
 
     def _ask(self, client: socket.socket, server: socket.socket, answered: threading.Event, losing: threading.Event) -> None:
         while data := _received(client):
@@ -107,8 +81,8 @@ class CutLine:
                 self.cuts += 1
                 break
             _send(server, data)
-        _end(server)
-        _end(client)
+        end(server)
+        end(client)
 
     def _answer(self, client: socket.socket, server: socket.socket, answered: threading.Event, losing: threading.Event) -> None:
         while data := _received(server):
@@ -118,7 +92,7 @@ class CutLine:
                 _send(client, data)
         answered.set()
         if not losing.is_set():
-            _end(client)
+            end(client)
 
     def _holds_back(self, client: socket.socket) -> bool:
         with self._lock:
@@ -130,23 +104,15 @@ class CutLine:
             return silenced
 
 
-def _received(end: socket.socket) -> bytes:
+def _received(line: socket.socket) -> bytes:
     try:
-        return end.recv(CHUNK)
+        return line.recv(CHUNK)
     except OSError:
         return b""
 
 
-def _send(end: socket.socket, data: bytes) -> None:
+def _send(line: socket.socket, data: bytes) -> None:
     try:
-        end.sendall(data)
+        line.sendall(data)
     except OSError:
-        _end(end)
-
-
-def _end(end: socket.socket) -> None:
-    try:
-        end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # The other side was quicker.
-        return
+        end(line)

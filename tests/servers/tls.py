@@ -6,18 +6,17 @@ import datetime
 import select
 import socket
 import ssl
-import threading
 from ipaddress import ip_address
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-HOST = "127.0.0.1"
+from tests.servers.front import HOST, Front
+
 CHUNK = 1 << 16
 HANDSHAKE = b"\x16"
 """What a client that speaks TLS sends first."""
@@ -67,49 +66,21 @@ def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKe
     return begun.serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
 
 
-class TlsFront:
+class TlsFront(Front):
     """Takes connections in TLS at ``port``, and passes on what they hold to the server that speaks plainly at ``target``."""
 
     def __init__(self, target: int, made: Certificates, *, plain: bool = False) -> None:
         """``plain``: also pass on the connections that do not speak TLS."""
-        self._target = target
+        super().__init__(target)
         self._plain = plain
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(made.server, made.key)
-        self._listener = socket.create_server((HOST, 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._threads: list[threading.Thread] = []
-        self._sockets: list[socket.socket] = []
         self.secured = 0
         """Connections that spoke TLS so far."""
 
-    def __enter__(self) -> Self:
-        self._start(self._accept)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        # The first thread adds the others.
-        self._threads[0].join()
-        for each in self._sockets:
-            _end(each)
-        for thread in self._threads:
-            thread.join()
-        self._listener.close()
-
-    def _start(self, work: object, *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self._sockets.append(client)
-            self._start(self._serve, client)
+    def take(self, client: socket.socket) -> None:
+        """See Front.take."""
+        self.start(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
         try:
@@ -135,11 +106,3 @@ def _pass_on(client: socket.socket, server: socket.socket) -> None:
             if not data:
                 return
             (server if end is client else client).sendall(data)
-
-
-def _end(each: socket.socket) -> None:
-    try:
-        each.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        # It has ended already.
-        return

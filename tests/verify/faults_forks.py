@@ -29,6 +29,26 @@ class ForksWhatItRemembers(SqliteSessionStore):
         engine.put_fork = careless
 
 
+class _Remembering(SqliteSessionStore):
+    """Remembers by ``remembers``, over an engine that compares revisions only, so that nothing else catches what is wrong there."""
+
+    remembers: type[Seen]
+
+    def __init__(self, path: Path, max_messages: int | None = None, **options: Any) -> None:
+        super().__init__(path, max_messages, **options)
+        self._core._seen = self.remembers(REMEMBERED)
+        engine: Any = self.backend
+        put_fork = engine.put_fork
+
+        async def careless(child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Any:
+            above = await engine.get_head(claim.session_id)
+            if expect is not None and above is not None:
+                expect = replace(expect, length=above.length)
+            return await put_fork(child, claim, shed=shed, expect=expect)
+
+        engine.put_fork = careless
+
+
 class _Trusting(Seen):
     def grow(self, session_id: str, by: int, done: Appended, now: float) -> None:
         head = self.get(session_id)
@@ -38,13 +58,10 @@ class _Trusting(Seen):
 
 
 @fault("2.23")
-class TakesOwnAppendsForAll(SqliteSessionStore):
+class TakesOwnAppendsForAll(_Remembering):
     """After an append of its own, this instance thinks that it has seen all that others did before."""
 
-    def __init__(self, path: Path, max_messages: int | None = None, **options: Any) -> None:
-        super().__init__(path, max_messages, **options)
-        self._core._seen = _Trusting(REMEMBERED)
-        _compare_revisions_only(self.backend)
+    remembers = _Trusting
 
 
 class _Still(Seen):
@@ -53,22 +70,7 @@ class _Still(Seen):
 
 
 @fault("2.23")
-class ForgetsOwnAppends(SqliteSessionStore):
+class ForgetsOwnAppends(_Remembering):
     """The head that this instance remembers does not grow with what it appends."""
 
-    def __init__(self, path: Path, max_messages: int | None = None, **options: Any) -> None:
-        super().__init__(path, max_messages, **options)
-        self._core._seen = _Still(REMEMBERED)
-        _compare_revisions_only(self.backend)
-
-
-def _compare_revisions_only(engine: Any) -> None:
-    put_fork = engine.put_fork
-
-    async def careless(child: Head, claim: Reference, *, shed: int, expect: Head | None = None) -> Any:
-        above = await engine.get_head(claim.session_id)
-        if expect is not None and above is not None:
-            expect = replace(expect, length=above.length)
-        return await put_fork(child, claim, shed=shed, expect=expect)
-
-    engine.put_fork = careless
+    remembers = _Still

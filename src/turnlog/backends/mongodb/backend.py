@@ -52,7 +52,7 @@ from typing import Any
 from bson import ObjectId, Timestamp
 from pymongo import AsyncMongoClient, MongoClient, WriteConcern
 
-from turnlog.backends.mongodb.address import parts, split_url
+from turnlog.backends.mongodb.address import OWN_OPTIONS, parts, split_url
 from turnlog.backends.mongodb.claims import IN_ONE_LOOK, Claims
 from turnlog.backends.mongodb.driver import AsyncDriver, BlockingDriver, Document, Driver
 from turnlog.backends.mongodb.lives import AGE
@@ -111,6 +111,9 @@ class MongoBackend(Claims):
             at = ",".join(sorted(f"{host}:{port}" for host, port in client.nodes)) or "the given client's server"
         else:
             at, named, given = parts(url)
+            if ours := sorted(given.intersection(OWN_OPTIONS)):
+                text = f"{', '.join(ours)} in this address would be ignored: pass {ours[0]}= beside it, or use open_store"
+                raise UnsupportedVerbError(text, verb="open", reason="no such option")
             database = database or named
             settings = {name: value for name, value in settings.items() if name.lower() not in given}
         kind: type[AsyncDriver] | type[BlockingDriver] = AsyncDriver if asynchronous else BlockingDriver

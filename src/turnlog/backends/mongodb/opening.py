@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pymongo import UpdateOne
-from pymongo.errors import ConfigurationError
 
 from turnlog.backends.head_json import decode_head
 from turnlog.backends.mongodb.documents import NOT_THERE
@@ -15,7 +14,7 @@ from turnlog.backends.mongodb.driver import Document
 from turnlog.backends.mongodb.outcomes import TakenError
 from turnlog.backends.mongodb.schema import FORMAT, VERSION, indexes
 from turnlog.backends.text_keys import from_key
-from turnlog.errors import BackendUnavailableError, CorruptSessionError, FormatVersionError, StorageError, UnsupportedVerbError
+from turnlog.errors import CorruptSessionError, FormatVersionError, StorageError
 
 if TYPE_CHECKING:
     from turnlog.backends.mongodb.server import Server
@@ -62,13 +61,7 @@ class Opening:
     # The format -------------------------------------------------------------------------------------------------------
 
     async def _format(self) -> Document | None:
-        try:
-            found: Document | None = await self._server.twice(self._names.format, "find_one", {"_id": FORMAT})
-        except UnsupportedVerbError as error:
-            if not is_unresolved(error.__cause__):
-                raise
-            text = f"the name {self._server.where} cannot be resolved: is it spelled right, and does the name server answer?"
-            raise BackendUnavailableError(text, host=self._server.where) from error.__cause__
+        found: Document | None = await self._server.twice(self._names.format, "find_one", {"_id": FORMAT})
         if found is not None and not isinstance(found.get("version"), int):
             raise CorruptSessionError(f"the format document of the store on {self._server.where} holds no number: restore a copy")
         return found
@@ -169,12 +162,6 @@ class Opening:
                 except TakenError as error:
                     # Somebody else has just written the same claim.
                     some = some[error.number :]
-
-
-def is_unresolved(error: BaseException | None) -> bool:
-    """Whether PyMongo, which calls it a wrong configuration, found no servers behind the name of a ``mongodb+srv://`` address."""
-    # Of dnspython, which comes with PyMongo and is loaded for such an address only.
-    return isinstance(error, ConfigurationError) and type(error.__cause__).__module__.partition(".")[0] == "dns"
 
 
 def claim_writes(claim: Document) -> tuple[UpdateOne, UpdateOne]:

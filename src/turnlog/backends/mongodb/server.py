@@ -157,6 +157,9 @@ class Server:
         if isinstance(error, driver_errors.InvalidOperation) and self._closed:
             return ClosedStoreError("the store is closed: open a new one")
         if isinstance(error, driver_errors.ConfigurationError):
+            # PyMongo calls it a wrong configuration where no servers stand behind a name of ``mongodb+srv://``; the cause is dnspython's.
+            if type(error.__cause__).__module__.partition(".")[0] == "dns":
+                return self._away("cannot be resolved: is the name spelled right, and does the name server answer?")
             text = f"PyMongo cannot use the address or the options of the store on {self.where}: {name}"
             return UnsupportedVerbError(text, verb="open", reason="no address")
         if code in TOO_LONG:
